@@ -1,0 +1,500 @@
+//! The environment -> [`Config`], once; no other file reads the environment.
+//!
+//! Configuration never comes from SQL: an injected statement must not be able to point the key store
+//! elsewhere. Variables are those of README's table; a value that cannot be read fails the load and
+//! names its variable, never its content.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+use url::Url;
+
+use crate::secret::SecretString;
+
+static CONFIG: OnceCell<Config> = OnceCell::new();
+
+/// A variable whose value cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    variable: &'static str,
+    reason: &'static str,
+}
+
+impl ConfigError {
+    pub(crate) fn new(variable: &'static str, reason: &'static str) -> Self {
+        Self { variable, reason }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.variable, self.reason)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Where key objects are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreLocation {
+    /// A bucket.
+    S3 {
+        /// The bucket's name.
+        bucket: String,
+    },
+    /// An absolute directory; object names are paths below it.
+    Directory(PathBuf),
+}
+
+/// Everything that the environment decides.
+#[derive(Debug)]
+pub struct Config {
+    /// `JOURNAL_KEY_STORE`; without one the first key fetch says `not_configured`.
+    pub store: Option<StoreLocation>,
+    /// `JOURNAL_CACHE_KEYS`: the most keys kept.
+    pub cache_keys: NonZeroUsize,
+    /// `JOURNAL_KEY_PREFIX`: how object names must begin.
+    pub key_prefix: String,
+    /// `JOURNAL_CACHE_TTL`: how long a key serves unchecked.
+    pub cache_ttl: Duration,
+    /// `JOURNAL_CACHE_STALE`: how much longer it serves while it cannot be checked.
+    pub cache_stale: Duration,
+    /// `JOURNAL_FETCH_TIMEOUT`: one fetch, its retries included.
+    pub fetch_timeout: Duration,
+    /// `JOURNAL_FETCH_THREADS`: the most fetches at one time.
+    pub fetch_threads: NonZeroUsize,
+    /// `JOURNAL_SCHEMA`: the schema of the key tables.
+    pub schema: String,
+    /// `JOURNAL_REPLICATED`, with `auto` resolved.
+    pub replicated: bool,
+    /// How to reach S3.
+    pub aws: Aws,
+}
+
+/// What the AWS command line would read, plus our own `JOURNAL_BUCKET_OWNER`.
+#[derive(Debug, Default)]
+pub struct Aws {
+    /// `AWS_REGION`, `AWS_DEFAULT_REGION`.
+    pub region: Option<String>,
+    /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`.
+    pub endpoint: Option<Url>,
+    /// `AWS_CA_BUNDLE`: a PEM file of the only roots to trust.
+    pub ca_bundle: Option<PathBuf>,
+    /// `HTTPS_PROXY`, an `http://` or `https://` proxy; it may hold a password.
+    pub proxy: Option<SecretString>,
+    /// `NO_PROXY`: comma-separated hosts.
+    pub no_proxy: String,
+    /// `JOURNAL_BUCKET_OWNER`: the account that must own the bucket.
+    pub bucket_owner: Option<String>,
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for temporary ones, `AWS_SESSION_TOKEN`.
+    pub keys: Option<(String, SecretString, Option<SecretString>)>,
+}
+
+impl Config {
+    /// The process's configuration, read from the environment the first time.
+    ///
+    /// # Errors
+    /// The first variable that cannot be used. A failure is not kept.
+    pub fn load() -> Result<&'static Self, ConfigError> {
+        CONFIG.get_or_try_init(|| {
+            let host = std::env::current_exe()
+                .ok()
+                .and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
+            Self::read(
+                &Environment(&|name| std::env::var_os(name)),
+                host.as_deref(),
+            )
+        })
+    }
+
+    fn read(environment: &Environment<'_>, host: Option<&str>) -> Result<Self, ConfigError> {
+        let replicated = match environment.text("JOURNAL_REPLICATED")?.as_deref() {
+            None | Some("auto") => host == Some("rqlited"),
+            Some("on") => true,
+            Some("off") => false,
+            Some(_) => return Err(bad("JOURNAL_REPLICATED", "neither auto, on nor off")),
+        };
+        let fetch_timeout = environment.seconds("JOURNAL_FETCH_TIMEOUT", 4.0)?;
+        if fetch_timeout.is_zero() {
+            return Err(bad("JOURNAL_FETCH_TIMEOUT", "no time at all"));
+        }
+        let schema = environment
+            .text("JOURNAL_SCHEMA")?
+            .unwrap_or_else(|| "main".into());
+        if schema.eq_ignore_ascii_case("temp") || schema.contains('\0') {
+            return Err(bad(
+                "JOURNAL_SCHEMA",
+                "not a schema that may hold the key tables",
+            ));
+        }
+        Ok(Self {
+            store: environment
+                .text("JOURNAL_KEY_STORE")?
+                .map(|v| store(&v))
+                .transpose()?,
+            cache_keys: environment.count("JOURNAL_CACHE_KEYS", 10_000, 100_000_000)?,
+            key_prefix: match environment.raw("JOURNAL_KEY_PREFIX")? {
+                Some(prefix) => prefix,
+                None => "s3_files/journals/keys/master/".to_owned(),
+            },
+            cache_ttl: environment.seconds("JOURNAL_CACHE_TTL", 300.0)?,
+            cache_stale: environment.seconds("JOURNAL_CACHE_STALE", 3600.0)?,
+            fetch_timeout,
+            fetch_threads: environment.count("JOURNAL_FETCH_THREADS", 16, 1024)?,
+            schema,
+            replicated,
+            aws: Aws::read(environment)?,
+        })
+    }
+}
+
+impl Aws {
+    fn read(environment: &Environment<'_>) -> Result<Self, ConfigError> {
+        let allow_http = environment.switch("JOURNAL_ALLOW_HTTP")?;
+        let mut endpoint = None;
+        for variable in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
+            if let Some(text) = environment.text(variable)? {
+                endpoint = Some(self::endpoint(variable, &text, allow_http)?);
+                break;
+            }
+        }
+        let mut region = environment.text("AWS_REGION")?;
+        if region.is_none() {
+            region = environment.text("AWS_DEFAULT_REGION")?;
+        }
+        if region.as_deref().is_some_and(|region| !is_region(region)) {
+            return Err(bad("AWS_REGION", "not a region's name"));
+        }
+        let keys = match (
+            environment.text("AWS_ACCESS_KEY_ID")?,
+            environment.text("AWS_SECRET_ACCESS_KEY")?,
+        ) {
+            (Some(id), Some(secret)) => Some((
+                id,
+                secret.into(),
+                environment.text("AWS_SESSION_TOKEN")?.map(Into::into),
+            )),
+            (Some(_), None) => {
+                return Err(bad(
+                    "AWS_SECRET_ACCESS_KEY",
+                    "missing beside AWS_ACCESS_KEY_ID",
+                ));
+            }
+            (None, _) => None,
+        };
+        let either = |upper, lower| match environment.text(lower) {
+            Ok(None) => environment.text(upper),
+            found => found,
+        };
+        let proxy = either("HTTPS_PROXY", "https_proxy")?;
+        if proxy.as_deref().is_some_and(|proxy| !is_http_proxy(proxy)) {
+            return Err(bad("HTTPS_PROXY", "not an http:// or https:// proxy"));
+        }
+        Ok(Self {
+            region,
+            endpoint,
+            ca_bundle: environment.text("AWS_CA_BUNDLE")?.map(PathBuf::from),
+            proxy: proxy.map(Into::into),
+            no_proxy: either("NO_PROXY", "no_proxy")?.unwrap_or_default(),
+            bucket_owner: match environment.text("JOURNAL_BUCKET_OWNER")? {
+                Some(owner) if owner.bytes().all(|b| b.is_ascii_alphanumeric()) => Some(owner),
+                Some(_) => return Err(bad("JOURNAL_BUCKET_OWNER", "not an account's id")),
+                None => None,
+            },
+            keys,
+        })
+    }
+}
+
+fn bad(variable: &'static str, reason: &'static str) -> ConfigError {
+    ConfigError::new(variable, reason)
+}
+
+fn store(text: &str) -> Result<StoreLocation, ConfigError> {
+    const VARIABLE: &str = "JOURNAL_KEY_STORE";
+    if let Some(bucket) = text.strip_prefix("s3://") {
+        let bucket = bucket.strip_suffix('/').unwrap_or(bucket);
+        let valid = (3..=255).contains(&bucket.len())
+            && bucket
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            && !bucket.starts_with('.')
+            && !bucket.contains("..");
+        return match valid {
+            true => Ok(StoreLocation::S3 {
+                bucket: bucket.to_owned(),
+            }),
+            false => Err(bad(VARIABLE, "not a bucket's name after s3://")),
+        };
+    }
+    if text.starts_with("file://") {
+        return Url::parse(text)
+            .ok()
+            .and_then(|url| url.to_file_path().ok())
+            .filter(|path| path.is_absolute())
+            .map(StoreLocation::Directory)
+            .ok_or(bad(VARIABLE, "not an absolute directory after file://"));
+    }
+    Err(bad(VARIABLE, "neither s3://bucket nor file:///directory"))
+}
+
+fn endpoint(variable: &'static str, text: &str, allow_http: bool) -> Result<Url, ConfigError> {
+    let url = Url::parse(text).map_err(|_| bad(variable, "not a URL"))?;
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => return Err(bad(variable, "a URL without a host")),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback || allow_http => {}
+        "http" => {
+            return Err(bad(
+                variable,
+                "http:// to another machine needs JOURNAL_ALLOW_HTTP=1",
+            ));
+        }
+        _ => return Err(bad(variable, "neither https:// nor http://")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad(variable, "holds a user or a password"));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(bad(variable, "has a path or a query"));
+    }
+    Ok(url)
+}
+
+/// Whether `region` can be a region's name, `[a-z0-9-]+`: it becomes a part of a host's.
+pub(crate) fn is_region(region: &str) -> bool {
+    !region.is_empty()
+        && region
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_http_proxy(proxy: &str) -> bool {
+    match proxy.split_once("://") {
+        None => !proxy.is_empty(),
+        Some((scheme, rest)) => {
+            (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+                && !rest.is_empty()
+        }
+    }
+}
+
+/// Variables by name; an empty one counts as unset, as the AWS command line has it.
+struct Environment<'a>(&'a dyn Fn(&str) -> Option<OsString>);
+
+impl Environment<'_> {
+    fn raw(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
+        self.0(variable)
+            .map(|value| value.into_string().map_err(|_| bad(variable, "not UTF-8")))
+            .transpose()
+    }
+
+    fn text(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
+        Ok(self.raw(variable)?.filter(|text| !text.is_empty()))
+    }
+
+    fn number<T: FromStr>(&self, variable: &'static str) -> Result<Option<T>, ConfigError> {
+        self.text(variable)?
+            .map(|text| text.parse().map_err(|_| bad(variable, "not a number")))
+            .transpose()
+    }
+
+    fn count(
+        &self,
+        variable: &'static str,
+        default: usize,
+        most: usize,
+    ) -> Result<NonZeroUsize, ConfigError> {
+        let count = self.number(variable)?.unwrap_or(default);
+        match NonZeroUsize::new(count) {
+            Some(count) if count.get() <= most => Ok(count),
+            Some(_) => Err(bad(variable, "too large")),
+            None => Err(bad(variable, "must be at least 1")),
+        }
+    }
+
+    fn seconds(&self, variable: &'static str, default: f64) -> Result<Duration, ConfigError> {
+        /// A century: far enough, and far from where adding times could overflow.
+        const MOST: f64 = 3.2e9;
+        let seconds: f64 = self.number(variable)?.unwrap_or(default);
+        if (0.0..=MOST).contains(&seconds) {
+            Ok(Duration::from_secs_f64(seconds))
+        } else {
+            Err(bad(variable, "not a number of seconds"))
+        }
+    }
+
+    fn switch(&self, variable: &'static str) -> Result<bool, ConfigError> {
+        match self.text(variable)?.as_deref() {
+            None | Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(_) => Err(bad(variable, "neither 0 nor 1")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let lookup = |name: &str| {
+            let (_, value) = variables.iter().find(|(n, _)| *n == name)?;
+            Some(OsString::from(value))
+        };
+        Config::read(&Environment(&lookup), Some("sqlite3"))
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_documented_defaults() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.store, None);
+        assert_eq!(config.cache_keys.get(), 10_000);
+        assert_eq!(config.key_prefix, "s3_files/journals/keys/master/");
+        assert_eq!(config.cache_ttl, Duration::from_secs(300));
+        assert_eq!(config.cache_stale, Duration::from_secs(3600));
+        assert_eq!(config.fetch_timeout, Duration::from_secs(4));
+        assert_eq!(config.fetch_threads.get(), 16);
+        assert_eq!(config.schema, "main");
+        assert!(!config.replicated);
+    }
+
+    #[test]
+    fn an_empty_prefix_allows_any_name_and_other_empty_values_are_unset() {
+        let config = read(&[("JOURNAL_KEY_PREFIX", ""), ("JOURNAL_CACHE_KEYS", "")]).unwrap();
+        assert_eq!(config.key_prefix, "");
+        assert_eq!(config.cache_keys.get(), 10_000);
+    }
+
+    #[test]
+    fn stores_are_buckets_and_absolute_directories() {
+        let store = |text| read(&[("JOURNAL_KEY_STORE", text)]).map(|c| c.store.unwrap());
+        let bucket = |name: &str| StoreLocation::S3 {
+            bucket: name.into(),
+        };
+        assert_eq!(store("s3://my.bucket-1"), Ok(bucket("my.bucket-1")));
+        assert_eq!(store("s3://journal/"), Ok(bucket("journal")));
+        let directory = |path: &str| StoreLocation::Directory(path.into());
+        assert_eq!(store("file:///srv/keys"), Ok(directory("/srv/keys")));
+        assert_eq!(
+            store("file:///srv/my%20keys"),
+            Ok(directory("/srv/my keys"))
+        );
+        for text in [
+            "s3://",
+            "s3://a",
+            "s3://a/b",
+            "s3://a..b",
+            "s3://b?x",
+            "/srv",
+            "file://host/srv",
+            "file://keys",
+            "http://x",
+        ] {
+            assert!(store(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_names_its_variable_and_not_itself() {
+        for (variable, value, reason) in [
+            ("JOURNAL_CACHE_KEYS", "many", "not a number"),
+            ("JOURNAL_CACHE_KEYS", "0", "must be at least 1"),
+            ("JOURNAL_FETCH_THREADS", "9999", "too large"),
+            ("JOURNAL_CACHE_TTL", "-1", "not a number of seconds"),
+            ("JOURNAL_CACHE_TTL", "NaN", "not a number of seconds"),
+            ("JOURNAL_CACHE_STALE", "inf", "not a number of seconds"),
+            ("JOURNAL_FETCH_TIMEOUT", "0", "no time at all"),
+            ("JOURNAL_ALLOW_HTTP", "yes", "neither 0 nor 1"),
+            ("JOURNAL_REPLICATED", "maybe", "neither auto, on nor off"),
+            (
+                "JOURNAL_SCHEMA",
+                "TEMP",
+                "not a schema that may hold the key tables",
+            ),
+            (
+                "HTTPS_PROXY",
+                "socks5://secret@host",
+                "not an http:// or https:// proxy",
+            ),
+            ("AWS_REGION", "eu west", "not a region's name"),
+            (
+                "AWS_ACCESS_KEY_ID",
+                "AK",
+                "missing beside AWS_ACCESS_KEY_ID",
+            ),
+        ] {
+            let error = read(&[(variable, value)]).unwrap_err();
+            assert_eq!(error.reason, reason, "{variable}={value}");
+        }
+        let error = read(&[("JOURNAL_CACHE_KEYS", "many")]).unwrap_err();
+        assert_eq!(error.to_string(), "JOURNAL_CACHE_KEYS: not a number");
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_unless_allowed() {
+        let endpoint = |url, allowed| {
+            read(&[
+                ("AWS_ENDPOINT_URL_S3", url),
+                ("JOURNAL_ALLOW_HTTP", allowed),
+            ])
+            .map(|config| config.aws.endpoint.unwrap().to_string())
+        };
+        for url in [
+            "http://127.0.0.1:9000/",
+            "http://localhost/",
+            "http://[::1]:80/",
+        ] {
+            assert!(endpoint(url, "0").is_ok(), "{url}");
+        }
+        assert_eq!(
+            endpoint("http://minio.internal:9000", "0")
+                .unwrap_err()
+                .to_string(),
+            "AWS_ENDPOINT_URL_S3: http:// to another machine needs JOURNAL_ALLOW_HTTP=1"
+        );
+        assert!(endpoint("http://minio.internal:9000", "1").is_ok());
+        assert!(endpoint("https://minio.internal:9000", "0").is_ok());
+        for url in [
+            "ftp://127.0.0.1",
+            "https://u:p@host",
+            "https://host/path",
+            "nonsense",
+        ] {
+            assert!(endpoint(url, "1").is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn auto_recognises_rqlited() {
+        let none = |_: &str| None;
+        let auto = |host| Config::read(&Environment(&none), host).unwrap().replicated;
+        assert!(auto(Some("rqlited")));
+        assert!(!auto(Some("sqlite3")));
+        assert!(!auto(None));
+        assert!(read(&[("JOURNAL_REPLICATED", "on")]).unwrap().replicated);
+        assert!(!read(&[("JOURNAL_REPLICATED", "off")]).unwrap().replicated);
+    }
+
+    #[test]
+    fn debug_output_shows_no_credential() {
+        let config = read(&[
+            ("AWS_ACCESS_KEY_ID", "AK"),
+            ("AWS_SECRET_ACCESS_KEY", "planted-secret"),
+            ("AWS_SESSION_TOKEN", "planted-token"),
+            ("HTTPS_PROXY", "http://user:planted-password@proxy:3128"),
+        ])
+        .unwrap();
+        assert!(!format!("{config:?}").contains("planted"));
+    }
+}

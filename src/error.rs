@@ -1,0 +1,163 @@
+//! Everything that can go wrong in a call: one enum, its words and its sentences.
+//!
+//! The text is `<function>: <word>: <sentence>`. The words are the contract that applications match
+//! on. A sentence names the operation and the key, and never holds a key byte, a plaintext, a token
+//! or a credential; labels of keys come from [`crate::keys::KeyUid`], which quotes a uid only where
+//! it looks like one.
+
+use std::fmt;
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The user has no key row at all.
+    NoKey {
+        /// The user's id.
+        user: i64,
+    },
+    /// There is no row with this uid for this user.
+    KeyNotFound {
+        /// The user's id.
+        user: i64,
+        /// The key's label.
+        key: String,
+    },
+    /// The row is there; the object, or the row that names it, is not.
+    KeyLost {
+        /// The key's label.
+        key: String,
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// The object is no Fernet key, or its name is one that is never fetched.
+    KeyInvalid {
+        /// The key's label.
+        key: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The token is malformed or is not under this key; which of the two is never said.
+    TokenInvalid {
+        /// Whose key, or which keys, were tried.
+        under: String,
+    },
+    /// The plaintext is not UTF-8 though TEXT was asked for.
+    NotUtf8,
+    /// The store could not be reached or answered with a fault; trying again may help.
+    StoreUnavailable {
+        /// The key's label.
+        key: String,
+        /// What happened, without hosts or credentials.
+        reason: String,
+    },
+    /// The store refused: credentials missing, wrong or not allowed.
+    StoreDenied {
+        /// The key's label.
+        key: String,
+        /// What the store said.
+        reason: String,
+    },
+    /// `JOURNAL_KEY_STORE` is not set.
+    NotConfigured,
+    /// An argument has the wrong type or value.
+    BadArgument(String),
+    /// A function that uses a key was called where SQL text is replicated.
+    Replicated,
+    /// SQLite's own error: its extended result code and its message.
+    Sqlite {
+        /// The extended result code, such as `SQLITE_BUSY`.
+        code: i32,
+        /// SQLite's message for it.
+        message: String,
+    },
+    /// Memory for a value could not be had.
+    OutOfMemory,
+    /// A panic was caught at SQLite's boundary; a bug of ours.
+    Panicked,
+}
+
+impl Error {
+    /// The word that applications match on; `None` for SQLite's own errors.
+    pub fn word(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::NoKey { .. } => "no_key",
+            Error::KeyNotFound { .. } => "key_not_found",
+            Error::KeyLost { .. } => "key_lost",
+            Error::KeyInvalid { .. } => "key_invalid",
+            Error::TokenInvalid { .. } => "token_invalid",
+            Error::NotUtf8 => "not_utf8",
+            Error::StoreUnavailable { .. } => "store_unavailable",
+            Error::StoreDenied { .. } => "store_denied",
+            Error::NotConfigured => "not_configured",
+            Error::BadArgument(_) => "bad_argument",
+            Error::Replicated => "replicated",
+            Error::Sqlite { .. } | Error::OutOfMemory | Error::Panicked => return None,
+        })
+    }
+
+    /// Whether the entry can never be read again, whatever is tried.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Error::NoKey { .. }
+                | Error::KeyNotFound { .. }
+                | Error::KeyLost { .. }
+                | Error::TokenInvalid { .. }
+        )
+    }
+
+    /// How much an error of one key weighs when several keys of a user were tried: the gravest is
+    /// reported, since a lighter one would say that an outage is a missing key.
+    pub fn gravity(&self) -> u8 {
+        match self {
+            Error::StoreDenied { .. } => 5,
+            Error::StoreUnavailable { .. } => 4,
+            Error::KeyInvalid { .. } => 3,
+            Error::KeyLost { .. } => 2,
+            Error::TokenInvalid { .. } => 1,
+            _ => 0,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(word) = self.word() {
+            write!(f, "{word}: ")?;
+        }
+        match self {
+            Error::NoKey { user } => write!(f, "user {user} has no key"),
+            Error::KeyNotFound { user, key } => write!(f, "user {user} has no key {key}"),
+            Error::KeyLost { key, reason } | Error::KeyInvalid { key, reason } => {
+                write!(f, "key {key}: {reason}")
+            }
+            Error::TokenInvalid { under } => write!(f, "not a Fernet token under {under}"),
+            Error::NotUtf8 => {
+                f.write_str("the plaintext is not UTF-8; journal_decrypt_blob gives its bytes")
+            }
+            Error::StoreUnavailable { key, reason } => {
+                write!(f, "key {key} could not be fetched: {reason}")
+            }
+            Error::StoreDenied { key, reason } => {
+                write!(f, "key {key} may not be fetched: {reason}")
+            }
+            Error::NotConfigured => f.write_str("JOURNAL_KEY_STORE is not set"),
+            Error::BadArgument(sentence) => f.write_str(sentence),
+            Error::Replicated => f.write_str(
+                "this statement would run again on every node with another result; \
+                 read the value on a read-only connection, then write it as a literal",
+            ),
+            Error::Sqlite { message, .. } => f.write_str(message),
+            Error::OutOfMemory => f.write_str("out of memory"),
+            Error::Panicked => f.write_str("internal error, please report it"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<std::collections::TryReserveError> for Error {
+    fn from(_: std::collections::TryReserveError) -> Self {
+        Error::OutOfMemory
+    }
+}

@@ -1,0 +1,317 @@
+//! The calling connection, borrowed; a statement that finalizes itself; a step that tells row, done
+//! and error apart.
+//!
+//! Statements are prepared once per connection and kept. A kept statement would make
+//! `sqlite3_close` fail, so it belongs to an eponymous table of ours: SQLite disconnects such tables
+//! before it counts open statements, and [`Connection::disconnected`] then finalizes what is kept.
+//! If the close is refused for another reason, statement and table come back with the next call.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, c_int};
+use std::{ptr, slice};
+
+use sqlite_loadable::ext::{sqlite3, sqlite3_stmt};
+
+use super::value::Value;
+use super::{code, sqlite3};
+use crate::error::Error;
+
+/// Connects the table that owns the kept statements.
+const CONNECT_OWNER: &str = "SELECT 1 FROM journal_seal(NULL, NULL)";
+
+/// The statements that a connection keeps.
+#[derive(Clone, Copy)]
+pub enum Kept {
+    /// The user's current key.
+    CurrentKey,
+    /// One key of a user, by uid.
+    KeyByUid,
+    /// All keys of a user.
+    KeysOfUser,
+    /// `SELECT 1`, which answers SQLITE_INTERRUPT once the connection is interrupted.
+    Interrupt,
+}
+
+const KEPT: usize = Kept::Interrupt as usize + 1;
+
+/// The connection that loaded us. SQLite calls us only while it holds the connection's mutex (or the
+/// host promises one thread at a time), so plain cells are enough.
+pub struct Connection {
+    db: *mut sqlite3,
+    /// Whether the table that owns the kept statements is connected.
+    owned: Cell<bool>,
+    kept: RefCell<[Option<Statement>; KEPT]>,
+}
+
+impl Connection {
+    /// # Safety
+    /// `db` must be a live connection that outlives the value.
+    pub(super) unsafe fn new(db: *mut sqlite3) -> Self {
+        Self {
+            db,
+            owned: Cell::new(false),
+            kept: RefCell::default(),
+        }
+    }
+
+    /// The statement of `sql`, prepared once and kept. A call within the statement's own execution
+    /// finds it taken and prepares another.
+    ///
+    /// # Errors
+    /// SQLite's own, such as a missing table.
+    pub fn statement(&self, which: Kept, sql: &str) -> Result<Borrowed<'_>, Error> {
+        let kept = self.kept.borrow_mut()[which as usize].take();
+        let statement = match kept {
+            Some(statement) => statement,
+            None => {
+                self.connect_owner()?;
+                self.prepare(sql)?
+            }
+        };
+        Ok(Borrowed {
+            connection: self,
+            which,
+            statement: Some(statement),
+        })
+    }
+
+    /// Prepares one statement, for a use of its own.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn prepare(&self, sql: &str) -> Result<Statement, Error> {
+        const PERSISTENT: u32 = 1;
+        let length = c_int::try_from(sql.len()).map_err(|_| Error::OutOfMemory)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: the text is passed with its length, the connection is live, and the statement
+        // pointer is written before it is read.
+        let result = unsafe {
+            sqlite3!(prepare_v3(
+                self.db,
+                sql.as_ptr().cast(),
+                length,
+                PERSISTENT,
+                &mut raw,
+                ptr::null_mut()
+            ))
+        };
+        if result != code::OK {
+            return Err(self.last_error(result));
+        }
+        Ok(Statement { raw, db: self.db })
+    }
+
+    /// Whether the schema is open for reading alone; unknown schemas count as writable.
+    pub fn is_read_only(&self, schema: &CStr) -> bool {
+        // SAFETY: the connection is live and the name NUL-terminated.
+        unsafe { sqlite3!(db_readonly(self.db, schema.as_ptr())) == 1 }
+    }
+
+    /// Asks whether `sqlite3_interrupt` was called.
+    ///
+    /// # Errors
+    /// SQLITE_INTERRUPT if it was.
+    pub fn check_interrupt(&self) -> Result<(), Error> {
+        let mut statement = self.statement(Kept::Interrupt, "SELECT 1")?;
+        statement.step().map(drop)
+    }
+
+    pub(super) fn connected(&self) {
+        self.owned.set(true);
+    }
+
+    /// The table that owns the kept statements is going: finalize them.
+    pub(super) fn disconnected(&self) {
+        self.owned.set(false);
+        let kept = std::mem::take(&mut *self.kept.borrow_mut());
+        drop(kept);
+    }
+
+    fn connect_owner(&self) -> Result<(), Error> {
+        if !self.owned.get() {
+            self.prepare(CONNECT_OWNER)?;
+        }
+        Ok(())
+    }
+
+    /// The error that a routine of this connection just answered with `result`.
+    pub(super) fn last_error(&self, result: c_int) -> Error {
+        // SAFETY: the connection is live; the message is copied before anything else is called.
+        unsafe { last_error(self.db, result) }
+    }
+}
+
+/// # Safety
+/// `db` must be live.
+unsafe fn last_error(db: *mut sqlite3, result: c_int) -> Error {
+    // SAFETY: sqlite3_errmsg answers a NUL-terminated string that stays until the next call.
+    unsafe {
+        let extended = sqlite3!(extended_errcode(db));
+        let message = sqlite3!(errmsg(db));
+        Error::Sqlite {
+            // The connection remembers the code of its last failed call; a misuse leaves it alone.
+            code: if extended & 0xff == result & 0xff {
+                extended
+            } else {
+                result
+            },
+            message: if message.is_null() {
+                "out of memory".to_owned()
+            } else {
+                CStr::from_ptr(message).to_string_lossy().into_owned()
+            },
+        }
+    }
+}
+
+/// A kept statement on loan; reset, unbound and put back when dropped.
+pub struct Borrowed<'a> {
+    connection: &'a Connection,
+    which: Kept,
+    statement: Option<Statement>,
+}
+
+impl std::ops::Deref for Borrowed<'_> {
+    type Target = Statement;
+    fn deref(&self) -> &Statement {
+        match &self.statement {
+            Some(statement) => statement,
+            None => unreachable!("taken only by drop"),
+        }
+    }
+}
+
+impl std::ops::DerefMut for Borrowed<'_> {
+    fn deref_mut(&mut self) -> &mut Statement {
+        match &mut self.statement {
+            Some(statement) => statement,
+            None => unreachable!("taken only by drop"),
+        }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        let Some(mut statement) = self.statement.take() else {
+            return;
+        };
+        statement.reset();
+        // Without its owner a kept statement would block sqlite3_close.
+        if self.connection.owned.get() {
+            let replaced =
+                self.connection.kept.borrow_mut()[self.which as usize].replace(statement);
+            drop(replaced);
+        }
+    }
+}
+
+/// A prepared statement; finalized when dropped.
+pub struct Statement {
+    raw: *mut sqlite3_stmt,
+    db: *mut sqlite3,
+}
+
+impl Statement {
+    /// Binds an INTEGER to the parameter `index` (from 1).
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn bind_integer(&mut self, index: c_int, number: i64) -> Result<(), Error> {
+        // SAFETY: the statement is live.
+        let result = unsafe { sqlite3!(bind_int64(self.raw, index, number)) };
+        self.checked(result)
+    }
+
+    /// Binds a copy of `text` as TEXT to the parameter `index` (from 1).
+    ///
+    /// # Errors
+    /// SQLite's own, such as a text over its length limit.
+    pub fn bind_text(&mut self, index: c_int, text: &str) -> Result<(), Error> {
+        const UTF8: u8 = 1;
+        // SAFETY: the statement is live and SQLite copies the text (SQLITE_TRANSIENT, -1).
+        let result = unsafe {
+            sqlite3!(bind_text64(
+                self.raw,
+                index,
+                text.as_ptr().cast(),
+                text.len() as u64,
+                std::mem::transmute::<isize, Option<unsafe extern "C" fn(*mut std::ffi::c_void)>>(
+                    -1
+                ),
+                UTF8
+            ))
+        };
+        self.checked(result)
+    }
+
+    /// Steps: `true` for a row, `false` when done.
+    ///
+    /// # Errors
+    /// SQLite's own; the statement is then to be reset.
+    pub fn step(&mut self) -> Result<bool, Error> {
+        // SAFETY: the statement is live.
+        match unsafe { sqlite3!(step(self.raw)) } {
+            code::ROW => Ok(true),
+            code::DONE => Ok(false),
+            // SAFETY: the connection outlives its statements.
+            result => Err(unsafe { last_error(self.db, result) }),
+        }
+    }
+
+    /// The value in `column` (from 0) of the row that the last step gave.
+    pub fn column(&self, column: c_int) -> Value<'_> {
+        // SAFETY: the statement is live; the bytes stay until the next step or reset, which need the
+        // statement mutably. Text before bytes, as for arguments.
+        unsafe {
+            match sqlite3!(column_type(self.raw, column)) {
+                code::INTEGER => Value::Integer(sqlite3!(column_int64(self.raw, column))),
+                code::FLOAT => Value::Real(sqlite3!(column_double(self.raw, column))),
+                kind @ (code::TEXT | code::BLOB) => {
+                    let start = if kind == code::TEXT {
+                        sqlite3!(column_text(self.raw, column))
+                    } else {
+                        sqlite3!(column_blob(self.raw, column)).cast()
+                    };
+                    let length =
+                        usize::try_from(sqlite3!(column_bytes(self.raw, column))).unwrap_or(0);
+                    let bytes = if start.is_null() {
+                        &[]
+                    } else {
+                        slice::from_raw_parts(start, length)
+                    };
+                    if kind == code::TEXT {
+                        Value::Text(bytes)
+                    } else {
+                        Value::Blob(bytes)
+                    }
+                }
+                _ => Value::Null,
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        // SAFETY: the statement is live. Both results only repeat what step already said.
+        unsafe {
+            sqlite3!(reset(self.raw));
+            sqlite3!(clear_bindings(self.raw));
+        }
+    }
+
+    fn checked(&self, result: c_int) -> Result<(), Error> {
+        if result == code::OK {
+            return Ok(());
+        }
+        // SAFETY: the connection outlives its statements.
+        Err(unsafe { last_error(self.db, result) })
+    }
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        // SAFETY: finalized once; a null statement (an empty text) is allowed.
+        unsafe {
+            sqlite3!(finalize(self.raw));
+        }
+    }
+}

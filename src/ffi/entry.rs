@@ -1,0 +1,182 @@
+//! The entry point: is this process and this SQLite fit for us, and what is registered on the connection.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::ptr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use sqlite_loadable::ext::{sqlite3, sqlite3_api_routines, sqlite3_context, sqlite3_value};
+
+use super::connection::Connection;
+use super::value::{Arguments, Value, give};
+use super::{ROUTINES, code, guard, result_code, sqlite_string, sqlite3, system, table};
+use crate::config::Config;
+use crate::error::Error;
+use crate::functions::{self, Function};
+
+/// The least SQLite version: `sqlite3_txn_state` came with 3.34.
+const LEAST_VERSION: c_int = 3_034_000;
+
+/// What `sqlite3_load_extension` calls: <https://sqlite.org/c3ref/load_extension.html>.
+///
+/// Answers SQLITE_OK_LOAD_PERMANENTLY, since the cache is the process's; a refusal gives its reason in
+/// `message`. On a connection that has the functions it registers nothing.
+///
+/// # Safety
+/// To be called by SQLite, with a live connection, a place for a message, and its routines table.
+#[unsafe(no_mangle)]
+#[allow(unreachable_pub)] // reached by its exported name
+pub unsafe extern "C" fn sqlite3_journalcrypt_init(
+    db: *mut sqlite3,
+    message: *mut *mut c_char,
+    routines: *mut sqlite3_api_routines,
+) -> c_int {
+    // SAFETY: the caller is SQLite, see above.
+    match guard(|| unsafe { load(db, routines) }) {
+        Ok(()) => code::OK_LOAD_PERMANENTLY,
+        Err(error) => {
+            if !message.is_null() {
+                // SAFETY: the table is the caller's; SQLite frees the text.
+                unsafe { *message = sqlite_string(routines, &format!("journal_crypt: {error}")) };
+            }
+            result_code(&error)
+        }
+    }
+}
+
+fn refusal(reason: String) -> Error {
+    Error::Sqlite {
+        code: code::ERROR,
+        message: reason,
+    }
+}
+
+/// # Safety
+/// As for the entry point.
+unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<(), Error> {
+    // SAFETY: sqlite3_libversion_number stands in every version of the table.
+    let version = unsafe { (*routines).libversion_number.map_or(0, |f| f()) };
+    if version < LEAST_VERSION {
+        return Err(refusal(format!(
+            "SQLite 3.34 or later is needed, this is {}.{}",
+            version / 1_000_000,
+            version / 1_000 % 1_000
+        )));
+    }
+    if system::has_raised_privileges() {
+        return Err(refusal(
+            "refused in a process with raised privileges, whose environment is its caller's".into(),
+        ));
+    }
+    let config = Config::load().map_err(|error| refusal(error.to_string()))?;
+    let first = ROUTINES.compare_exchange(
+        ptr::null_mut(),
+        routines,
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    );
+    if first.is_err_and(|earlier| earlier != routines) {
+        return Err(refusal(
+            "another SQLite library in this process has loaded this file already; \
+             load a copy of the file, or use one SQLite library"
+                .into(),
+        ));
+    }
+    system::watch_forks();
+    // SAFETY: SQLite frees what is registered below, and with it the connection, before it frees `db`.
+    let connection = Rc::new(unsafe { Connection::new(db) });
+    if has_functions(&connection) {
+        return Ok(());
+    }
+    let (registered, tables) =
+        functions::all(&connection, config).map_err(|error| refusal(error.to_string()))?;
+    for table in tables {
+        let owns = (table.name == functions::OWNER).then(|| Rc::clone(&connection));
+        // SAFETY: `db` is live and the routines table set.
+        unsafe { table::register(db, table, owns) }
+            .map_err(|code| not_registered(&connection, code))?;
+    }
+    for function in registered {
+        // SAFETY: as above.
+        unsafe { register(db, function) }.map_err(|code| not_registered(&connection, code))?;
+    }
+    Ok(())
+}
+
+fn not_registered(connection: &Connection, code: c_int) -> Error {
+    match connection.last_error(code) {
+        Error::Sqlite { code, message } => Error::Sqlite {
+            code,
+            message: format!("functions not registered: {message}"),
+        },
+        error => error,
+    }
+}
+
+/// Whether this very version is registered on the connection already. Registering anew would fail
+/// with SQLITE_BUSY while a statement runs, as `SELECT load_extension(…)` does.
+fn has_functions(connection: &Connection) -> bool {
+    // Asking for an unknown function outright would put an error into the host's log at every load.
+    const LISTED: &str = "SELECT 1 FROM pragma_function_list WHERE name = 'journal_version'";
+    let same_version = || -> Result<bool, Error> {
+        if !connection.prepare(LISTED)?.step()? {
+            return Ok(false);
+        }
+        let mut version = connection.prepare("SELECT journal_version()")?;
+        Ok(version.step()?
+            && matches!(version.column(0), Value::Text(v) if v == functions::VERSION.as_bytes()))
+    };
+    same_version().unwrap_or(false)
+}
+
+/// # Safety
+/// `db` must be live, and the routines table set.
+unsafe fn register(db: *mut sqlite3, function: Function) -> Result<(), c_int> {
+    const UTF8: c_int = 1;
+    const DIRECTONLY: c_int = 0x80000;
+    let name = CString::new(function.name).map_err(|_| code::INTERNAL)?;
+    let arguments = function.arguments;
+    let function = Box::into_raw(Box::new(function));
+    // SAFETY: the callbacks take the box as their user data, and SQLite calls the destructor once, also
+    // when it refuses.
+    let result = unsafe {
+        sqlite3!(create_function_v2(
+            db,
+            name.as_ptr(),
+            arguments,
+            UTF8 | DIRECTONLY,
+            function.cast(),
+            Some(call),
+            None,
+            None,
+            Some(destroy)
+        ))
+    };
+    if result == code::OK {
+        Ok(())
+    } else {
+        Err(result)
+    }
+}
+
+unsafe extern "C" fn call(
+    context: *mut sqlite3_context,
+    count: c_int,
+    values: *mut *mut sqlite3_value,
+) {
+    // SAFETY: SQLite passes the context, the values of this call, and the user data of `register`.
+    unsafe {
+        let function = &*sqlite3!(user_data(context)).cast::<Function>();
+        let outcome = guard(|| (function.body)(&Arguments::new(values, count)));
+        give(context, function.name, outcome);
+    }
+}
+
+unsafe extern "C" fn destroy(function: *mut c_void) {
+    // SAFETY: made by `register`, passed back once.
+    let function = unsafe { Box::from_raw(function.cast::<Function>()) };
+    let _ = guard(|| {
+        drop(function);
+        Ok(())
+    });
+}

@@ -1,0 +1,106 @@
+//! What the standard library does not tell about the process: forks, a clock that counts sleep, raised
+//! privileges, threads that take no signals.
+
+use std::io;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+static WATCH: Once = Once::new();
+
+/// Counts `fork()` in this process from now on, for [`generation`]. To be called when the library is
+/// loaded, which is before any thread of ours exists.
+pub fn watch_forks() {
+    #[cfg(unix)]
+    WATCH.call_once(|| {
+        extern "C" fn child() {
+            // An atomic add is safe in a forked child of a process with threads.
+            GENERATION.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the handler is async-signal-safe, and the library is never unmapped.
+        unsafe {
+            libc::pthread_atfork(None, None, Some(child));
+        }
+    });
+}
+
+/// How many forks lie between the process that loaded us and this one. What belongs to another
+/// generation (locks, sockets, threads, random numbers) must not be used.
+pub fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Time since boot, sleep included where the system counts it (`CLOCK_BOOTTIME` on Linux; macOS's
+/// `CLOCK_MONOTONIC` does). Never goes back.
+pub fn uptime() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
+    #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+    #[cfg(unix)]
+    {
+        let mut now = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: writes one timespec; the clock exists, else zero would make every age zero, so a
+        // failure falls through to the standard clock.
+        if unsafe { libc::clock_gettime(CLOCK, &mut now) } == 0 {
+            return Duration::new(
+                u64::try_from(now.tv_sec).unwrap_or(0),
+                u32::try_from(now.tv_nsec).unwrap_or(0),
+            );
+        }
+    }
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
+}
+
+/// Whether the process runs with privileges that its caller does not have (set-uid and the like), so
+/// that its environment is not to be trusted: `AT_SECURE` on Linux, `issetugid` elsewhere.
+pub fn has_raised_privileges() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: reads the auxiliary vector.
+    return unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "openbsd"))]
+    // SAFETY: takes nothing and cannot fail.
+    return unsafe { libc::issetugid() } != 0;
+    #[allow(unreachable_code)]
+    false
+}
+
+/// Starts a thread on which the host's signal handlers never run.
+///
+/// # Errors
+/// The system's refusal to make one.
+pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    #[cfg(unix)]
+    // SAFETY: both sets are initialised before use; the thread inherits the full mask, and the
+    // caller's own mask is restored whether or not the thread was made.
+    unsafe {
+        let mut all = std::mem::zeroed::<libc::sigset_t>();
+        let mut before = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let spawned = builder.spawn(body);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        spawned.map(drop)
+    }
+    #[cfg(not(unix))]
+    builder.spawn(body).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptime_advances() {
+        let before = uptime();
+        thread::sleep(Duration::from_millis(2));
+        assert!(uptime() > before);
+    }
+}

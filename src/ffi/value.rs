@@ -1,0 +1,314 @@
+//! Arguments in, results out: read by type, handed over without a copy, wiped when SQLite frees them.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::{fmt, ptr, slice};
+
+use sqlite_loadable::ext::{sqlite3_context, sqlite3_value};
+
+use super::{code, result_code, sqlite3};
+use crate::error::Error;
+use crate::secret::{HEADROOM, SecretBytes};
+
+/// A value of one of SQLite's five storage classes. TEXT is whatever bytes the host bound.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// NULL.
+    Null,
+    /// INTEGER.
+    Integer(i64),
+    /// REAL.
+    Real(f64),
+    /// TEXT as UTF-8, not yet checked.
+    Text(&'a [u8]),
+    /// BLOB.
+    Blob(&'a [u8]),
+}
+
+/// Type and length alone, since an error must not quote an argument that was swapped by mistake.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("NULL"),
+            Value::Integer(_) => f.write_str("INTEGER"),
+            Value::Real(_) => f.write_str("REAL"),
+            Value::Text(bytes) => write!(f, "TEXT of {} bytes", bytes.len()),
+            Value::Blob(bytes) => write!(f, "BLOB of {} bytes", bytes.len()),
+        }
+    }
+}
+
+/// The arguments of one call.
+pub struct Arguments<'a> {
+    values: &'a [*mut sqlite3_value],
+    _call: PhantomData<&'a sqlite3_value>,
+}
+
+impl<'a> Arguments<'a> {
+    /// # Safety
+    /// `values` must point to `count` protected values that stay valid for `'a`.
+    pub(super) unsafe fn new(values: *mut *mut sqlite3_value, count: c_int) -> Self {
+        let values = match usize::try_from(count) {
+            // SAFETY: the caller vouches for the array.
+            Ok(count) if count > 0 => unsafe { slice::from_raw_parts(values, count) },
+            _ => &[],
+        };
+        Self {
+            values,
+            _call: PhantomData,
+        }
+    }
+
+    /// How many arguments the call has.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether the call has no arguments.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The argument at `index`, by its own type. A missing one reads as NULL.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where SQLite could not convert the text to UTF-8.
+    pub fn get(&self, index: usize) -> Result<Value<'a>, Error> {
+        let Some(&value) = self.values.get(index) else {
+            return Ok(Value::Null);
+        };
+        // SAFETY: `value` is a protected value of this call.
+        unsafe {
+            Ok(match sqlite3!(value_type(value)) {
+                code::INTEGER => Value::Integer(sqlite3!(value_int64(value))),
+                code::FLOAT => Value::Real(sqlite3!(value_double(value))),
+                code::TEXT => Value::Text(text(value)?),
+                code::BLOB => Value::Blob(blob(value)?),
+                _ => Value::Null,
+            })
+        }
+    }
+
+    /// The argument at `index` as bytes: TEXT and BLOB as they are, numbers as SQLite converts them
+    /// to TEXT, NULL as `None`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where SQLite could not convert the value.
+    pub fn bytes(&self, index: usize) -> Result<Option<&'a [u8]>, Error> {
+        Ok(match self.get(index)? {
+            Value::Null => None,
+            Value::Text(bytes) | Value::Blob(bytes) => Some(bytes),
+            // SAFETY: as in `get`; the numbers read there were copied out, so the conversion in
+            // place invalidates nothing.
+            Value::Integer(_) | Value::Real(_) => Some(unsafe { text(self.values[index])? }),
+        })
+    }
+}
+
+/// # Safety
+/// `value` must be a protected value that lives for `'a`.
+unsafe fn text<'a>(value: *mut sqlite3_value) -> Result<&'a [u8], Error> {
+    // SAFETY: sqlite3_value_text before sqlite3_value_bytes, as its page asks, so that the length is
+    // that of the UTF-8 form; the bytes stay until the value's next conversion, and we make none.
+    unsafe {
+        let start = sqlite3!(value_text(value));
+        if start.is_null() {
+            return Err(Error::OutOfMemory);
+        }
+        let length = usize::try_from(sqlite3!(value_bytes(value))).unwrap_or(0);
+        Ok(slice::from_raw_parts(start, length))
+    }
+}
+
+/// # Safety
+/// `value` must be a protected value that lives for `'a`.
+unsafe fn blob<'a>(value: *mut sqlite3_value) -> Result<&'a [u8], Error> {
+    // SAFETY: as above, for a BLOB; SQLite answers null for an empty one, and for want of memory when
+    // it had to expand a zeroblob.
+    unsafe {
+        let start = sqlite3!(value_blob(value)).cast::<u8>();
+        let length = usize::try_from(sqlite3!(value_bytes(value))).unwrap_or(0);
+        match (start.is_null(), length) {
+            (_, 0) => Ok(&[]),
+            (true, _) => Err(Error::OutOfMemory),
+            (false, _) => Ok(slice::from_raw_parts(start, length)),
+        }
+    }
+}
+
+/// What a function or a table's column gives.
+#[derive(Debug)]
+pub enum Output {
+    /// NULL.
+    Null,
+    /// INTEGER.
+    Integer(i64),
+    /// REAL.
+    Real(f64),
+    /// TEXT that needs no wiping, such as a uid or a report.
+    Text(String),
+    /// TEXT that is wiped when SQLite frees it; the caller vouches that it is UTF-8.
+    SecretText(SecretBytes),
+    /// BLOB that is wiped when SQLite frees it.
+    SecretBlob(SecretBytes),
+}
+
+/// Gives the call's outcome to SQLite; `function` begins the text of an error.
+///
+/// # Safety
+/// `context` must be the context of the call that is running.
+pub(super) unsafe fn give(
+    context: *mut sqlite3_context,
+    function: &str,
+    outcome: Result<Output, Error>,
+) {
+    // SAFETY: the context is live; every pointer handed over is either copied by SQLite
+    // (SQLITE_TRANSIENT) or owned by it from here on, with the destructor that frees it.
+    unsafe {
+        match outcome {
+            Ok(Output::Null) => sqlite3!(result_null(context)),
+            Ok(Output::Integer(number)) => sqlite3!(result_int64(context, number)),
+            Ok(Output::Real(number)) => sqlite3!(result_double(context, number)),
+            Ok(Output::Text(text)) => give_text_copy(context, text.as_bytes()),
+            Ok(Output::SecretText(bytes)) => give_text(context, bytes),
+            Ok(Output::SecretBlob(bytes)) => {
+                let (content, length) = leak(bytes);
+                sqlite3!(result_blob64(
+                    context,
+                    content.cast(),
+                    length as u64,
+                    Some(wipe_and_free)
+                ));
+            }
+            Err(error) => give_error(context, function, &error),
+        }
+    }
+}
+
+/// As [`give`], for a value that stays ours: a table's column may be asked for more than once.
+///
+/// # Safety
+/// As for [`give`].
+pub(super) unsafe fn give_copy(context: *mut sqlite3_context, output: &Output) {
+    // SAFETY: as in `give`; bytes are copied.
+    unsafe {
+        match output {
+            Output::Null => sqlite3!(result_null(context)),
+            Output::Integer(number) => sqlite3!(result_int64(context, *number)),
+            Output::Real(number) => sqlite3!(result_double(context, *number)),
+            Output::Text(text) => give_text_copy(context, text.as_bytes()),
+            Output::SecretText(bytes) => give_text_copy(context, bytes),
+            Output::SecretBlob(bytes) => sqlite3!(result_blob64(
+                context,
+                bytes.as_ptr().cast(),
+                bytes.len() as u64,
+                transient()
+            )),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`give`].
+unsafe fn give_text_copy(context: *mut sqlite3_context, bytes: &[u8]) {
+    const UTF8: u8 = 1;
+    // SAFETY: SQLite copies the bytes before it returns.
+    unsafe {
+        sqlite3!(result_text64(
+            context,
+            bytes.as_ptr().cast(),
+            bytes.len() as u64,
+            transient(),
+            UTF8
+        ));
+    }
+}
+
+/// # Safety
+/// As for [`give`].
+unsafe fn give_text(context: *mut sqlite3_context, bytes: SecretBytes) {
+    const UTF8: u8 = 1;
+    let holds_nul = bytes.contains(&0);
+    let (content, length) = leak(bytes);
+    // SAFETY: `leak` leaves a NUL behind the content. Where that is the first one, SQLite is told to
+    // look for it (length -1), because it then knows the text to be terminated and does not copy it
+    // into a larger buffer, one that nobody would wipe, when the host asks for a C string.
+    unsafe {
+        if holds_nul || c_int::try_from(length).is_err() {
+            sqlite3!(result_text64(
+                context,
+                content.cast(),
+                length as u64,
+                Some(wipe_and_free),
+                UTF8
+            ));
+        } else {
+            sqlite3!(result_text(
+                context,
+                content.cast(),
+                -1,
+                Some(wipe_and_free)
+            ));
+        }
+    }
+}
+
+/// # Safety
+/// As for [`give`].
+unsafe fn give_error(context: *mut sqlite3_context, function: &str, error: &Error) {
+    let message = format!("{function}: {error}");
+    let length = c_int::try_from(message.len()).unwrap_or(c_int::MAX);
+    // SAFETY: SQLite copies the message. The code is set after it, since setting the message resets
+    // the code to SQLITE_ERROR.
+    unsafe {
+        sqlite3!(result_error(
+            context,
+            message.as_ptr().cast::<c_char>(),
+            length
+        ));
+        sqlite3!(result_error_code(context, result_code(error)));
+    }
+}
+
+/// SQLITE_TRANSIENT: SQLite copies the bytes before the call returns.
+fn transient() -> Option<unsafe extern "C" fn(*mut c_void)> {
+    // SAFETY: SQLite compares this value and never calls it; https://sqlite.org/c3ref/c_static.html.
+    unsafe { std::mem::transmute::<isize, Option<unsafe extern "C" fn(*mut c_void)>>(-1) }
+}
+
+/// Lets go of a buffer so that only a pointer to its content is needed to free it: the words before
+/// the content hold the allocation's capacity and the content's offset. The content's length comes
+/// with it, and a NUL follows the content.
+fn leak(bytes: SecretBytes) -> (*mut u8, usize) {
+    let (mut buffer, start) = bytes.into_parts();
+    let length = buffer.len() - start;
+    // There is one spare byte by construction, so this never moves the buffer.
+    debug_assert!(buffer.len() < buffer.capacity());
+    buffer.push(0);
+    let mut buffer = std::mem::ManuallyDrop::new(buffer);
+    let capacity = buffer.capacity();
+    // SAFETY: `start` is at least HEADROOM, two words, by construction of SecretBytes, so the two
+    // words before the content lie inside the allocation; they need not be aligned.
+    unsafe {
+        let content = buffer.as_mut_ptr().add(start);
+        let header = content.sub(HEADROOM).cast::<usize>();
+        ptr::write_unaligned(header, capacity);
+        ptr::write_unaligned(header.add(1), start);
+        (content, length)
+    }
+}
+
+/// The destructor SQLite calls for a buffer that [`leak`] let go.
+unsafe extern "C" fn wipe_and_free(content: *mut c_void) {
+    // SAFETY: SQLite passes back the pointer that `leak` made, once; capacity and start are those it
+    // wrote, and describe a Vec<u8> of this library's allocator. The length is not needed: the whole
+    // capacity is wiped.
+    unsafe {
+        let content = content.cast::<u8>();
+        let header = content.sub(HEADROOM).cast::<usize>();
+        let capacity = ptr::read_unaligned(header);
+        let start = ptr::read_unaligned(header.add(1));
+        let buffer = Vec::from_raw_parts(content.sub(start), 0, capacity);
+        drop(SecretBytes::from_parts(buffer, start));
+    }
+}

@@ -1,0 +1,124 @@
+//! The SQL functions, one file per family, each the whole story of its calls in safe Rust.
+
+mod crypt;
+mod operate;
+
+use std::cell::RefCell;
+use std::ffi::CString;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::cache::{Cache, Entry};
+use crate::cipher::{Iv, Ivs};
+use crate::config::{Config, ConfigError};
+use crate::error::Error;
+use crate::ffi::connection::Connection;
+use crate::ffi::table::Table;
+use crate::ffi::value::{Arguments, Output};
+use crate::id::UserId;
+use crate::keys::{KeyRow, Keys};
+
+/// The version that `journal_version()` gives.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The table whose disconnection ends the connection's kept statements.
+pub const OWNER: &str = "journal_seal";
+
+/// A scalar function as SQLite is to know it.
+pub struct Function {
+    /// Its name, which begins the text of its errors.
+    pub name: &'static str,
+    /// How many arguments this form of it takes.
+    pub arguments: i32,
+    /// What it does.
+    pub body: Body,
+}
+
+/// What a scalar function does with its arguments.
+pub type Body = Box<dyn Fn(&Arguments<'_>) -> Result<Output, Error>>;
+
+/// What the functions of one connection share.
+struct Session {
+    connection: Rc<Connection>,
+    config: &'static Config,
+    keys: Keys,
+    main: CString,
+    ivs: RefCell<Ivs>,
+}
+
+impl Session {
+    /// Refuses where the statement is replicated: it would run on every node, each with another
+    /// result, and its plaintext would stand in every node's log.
+    fn guard(&self) -> Result<(), Error> {
+        match self.config.replicated && !self.connection.is_read_only(&self.main) {
+            true => Err(Error::Replicated),
+            false => Ok(()),
+        }
+    }
+
+    /// The user's current key.
+    fn current_key(&self, user: UserId) -> Result<KeyRow, Error> {
+        self.keys
+            .current(&self.connection, user)?
+            .ok_or(Error::NoKey { user: user.0 })
+    }
+
+    /// The key of `row`, from the cache or the store.
+    fn key(&self, row: &KeyRow) -> Result<Arc<Entry>, Error> {
+        if self.config.store.is_none() {
+            return Err(Error::NotConfigured);
+        }
+        let name = row.name()?;
+        self.cache()?
+            .key(&name, &mut || self.connection.check_interrupt())
+    }
+
+    fn cache(&self) -> Result<&'static Cache, Error> {
+        // The first set-up succeeded, or the library would not have been loaded; this is a forked
+        // child's, whose files may have gone.
+        Cache::of_this_process(self.config).map_err(|error| Error::StoreUnavailable {
+            key: "(any)".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    fn iv(&self) -> Result<Iv, Error> {
+        self.ivs.borrow_mut().draw()
+    }
+}
+
+/// Everything to register on `connection`.
+///
+/// # Errors
+/// A key store that cannot be set up as configured.
+pub fn all(
+    connection: &Rc<Connection>,
+    config: &'static Config,
+) -> Result<(Vec<Function>, Vec<Table>), ConfigError> {
+    Cache::of_this_process(config)?;
+    let session = Rc::new(Session {
+        connection: Rc::clone(connection),
+        config,
+        keys: Keys::new(&config.schema, &config.key_prefix),
+        main: CString::from(c"main"),
+        ivs: RefCell::default(),
+    });
+    let mut functions = crypt::functions(&session);
+    functions.extend(operate::functions(&session));
+    Ok((functions, vec![crypt::seal(&session)]))
+}
+
+/// A function of `session`.
+fn function(
+    session: &Rc<Session>,
+    name: &'static str,
+    arguments: i32,
+    body: impl Fn(&Session, &Arguments<'_>) -> Result<Output, Error> + 'static,
+) -> Function {
+    let session = Rc::clone(session);
+    Function {
+        name,
+        arguments,
+        body: Box::new(move |arguments| body(&session, arguments)),
+    }
+}

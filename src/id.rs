@@ -1,0 +1,197 @@
+//! Names with a meaning of their own, parsed once at the edge: users, keys, objects.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::ffi::value::Value;
+
+/// A user's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UserId(pub i64);
+
+impl UserId {
+    /// Reads a `user_id` argument: an INTEGER, or a REAL of exact integral value below 2^53, as
+    /// drivers bind that have one number type.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] with the argument's type.
+    pub fn parse(value: Value<'_>) -> Result<Self, Error> {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        match value {
+            Value::Integer(id) => Ok(Self(id)),
+            Value::Real(id) if id.fract() == 0.0 && id.abs() < EXACT => Ok(Self(id as i64)),
+            other => Err(Error::BadArgument(format!(
+                "user_id must be an INTEGER, this is {other}"
+            ))),
+        }
+    }
+}
+
+/// A key's uid.
+///
+/// Printing it gives a label that is fit for an error: the uid in quotes where it looks like one, else
+/// its length alone, since a token or a plaintext may have been passed in its place.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct KeyUid(Arc<str>);
+
+impl KeyUid {
+    /// Reads a `key_uid` argument: TEXT.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] with the argument's type and length.
+    pub fn parse(value: Value<'_>) -> Result<Self, Error> {
+        match value {
+            Value::Text(bytes) => match std::str::from_utf8(bytes) {
+                Ok(uid) => Ok(Self(uid.into())),
+                Err(_) => Err(Error::BadArgument(format!(
+                    "key_uid must be TEXT, this is {value} that are not UTF-8"
+                ))),
+            },
+            other => Err(Error::BadArgument(format!(
+                "key_uid must be TEXT, this is {other}"
+            ))),
+        }
+    }
+
+    /// The uid itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn looks_like_one(&self) -> bool {
+        self.0.strip_prefix("oseh_ujmk_").is_some_and(|rest| {
+            (1..=32).contains(&rest.len())
+                && rest
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        })
+    }
+}
+
+impl fmt::Display for KeyUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.looks_like_one() {
+            write!(f, "\"{}\"", self.0)
+        } else {
+            write!(f, "({})", Value::Text(self.0.as_bytes()))
+        }
+    }
+}
+
+impl fmt::Debug for KeyUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The name of a key's object in the store: a relative path, such as
+/// `s3_files/journals/keys/master/oseh_ujmk_…`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectName(Arc<str>);
+
+impl ObjectName {
+    /// The longest name S3 takes, in bytes.
+    const LONGEST: usize = 1024;
+
+    /// Checks a name out of a row: it begins with `prefix`, and has no segment that a URL or a
+    /// directory would take for a way up, no leading slash and no control character.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence; the name itself is not repeated.
+    pub fn parse(name: &str, prefix: &str) -> Result<Self, &'static str> {
+        if !name.starts_with(prefix) {
+            return Err("its object's name lies outside JOURNAL_KEY_PREFIX");
+        }
+        if name.is_empty() || name.len() > Self::LONGEST {
+            return Err("its object's name is empty or longer than 1024 bytes");
+        }
+        if name.starts_with('/') || name.split('/').any(|s| s == "." || s == "..") {
+            return Err("its object's name leads out of the key store");
+        }
+        if name.chars().any(char::is_control) {
+            return Err("its object's name holds a control character");
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the cache knows a key by: its uid, and the object that holds its bytes. Two databases of one
+/// process may give one uid to two objects, or one object two uids; they never share an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyName {
+    /// The key's uid.
+    pub uid: KeyUid,
+    /// Its object.
+    pub object: ObjectName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_is_an_integer_or_an_exact_real() {
+        let id = |value| UserId::parse(value).map(|UserId(id)| id);
+        assert_eq!(id(Value::Integer(-7)), Ok(-7));
+        assert_eq!(id(Value::Real(7.0)), Ok(7));
+        assert_eq!(
+            id(Value::Real(9_007_199_254_740_991.0)),
+            Ok(9_007_199_254_740_991)
+        );
+        for value in [
+            Value::Real(7.5),
+            Value::Real(9_007_199_254_740_992.0),
+            Value::Real(f64::NAN),
+            Value::Real(f64::INFINITY),
+            Value::Text(b"7"),
+            Value::Blob(b"7"),
+            Value::Null,
+        ] {
+            assert!(id(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_label_quotes_only_what_looks_like_a_uid() {
+        let label = |uid: &str| {
+            KeyUid::parse(Value::Text(uid.as_bytes()))
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(label("oseh_ujmk_aB3-_9"), "\"oseh_ujmk_aB3-_9\"");
+        assert_eq!(label("dear diary"), "(TEXT of 10 bytes)");
+        assert_eq!(label("oseh_ujmk_"), "(TEXT of 10 bytes)");
+        assert_eq!(label("oseh_ujmk_a b"), "(TEXT of 13 bytes)");
+        assert_eq!(
+            label(&format!("oseh_ujmk_{}", "a".repeat(33))),
+            "(TEXT of 43 bytes)"
+        );
+    }
+
+    #[test]
+    fn an_object_s_name_stays_below_its_prefix() {
+        let parse = |name: &str| ObjectName::parse(name, "keys/").map(drop);
+        assert_eq!(parse("keys/a b/ü"), Ok(()));
+        assert_eq!(parse("keys/..a/b.."), Ok(()));
+        for name in [
+            "other/a",
+            "keys",
+            "keys/../a",
+            "keys/./a",
+            "keys/a/..",
+            "keys/a\nb",
+            "keys/\0",
+        ] {
+            assert!(parse(name).is_err(), "{name:?}");
+        }
+        assert!(parse(&format!("keys/{}", "a".repeat(1024))).is_err());
+        assert!(ObjectName::parse("/etc/passwd", "").is_err());
+        assert!(ObjectName::parse("", "").is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! Key rows: the SQL text and its order; the current key, one by uid, all of a user.
+//!
+//! The row is the authority. It is read for every call, on the calling connection and within that
+//! connection's transaction, schema-qualified so that a TEMP table cannot stand in for it.
+
+use crate::error::Error;
+use crate::ffi::connection::{Connection, Kept, Statement};
+use crate::ffi::value::Value;
+use crate::id::{KeyName, KeyUid, ObjectName, UserId};
+
+/// A row of `user_journal_master_keys`, with the object that its `s3_files` row names.
+pub struct KeyRow {
+    /// `user_journal_master_keys.id`.
+    pub id: i64,
+    /// `user_journal_master_keys.uid`.
+    pub uid: KeyUid,
+    /// The object, or why it is not to be fetched.
+    object: Result<ObjectName, Error>,
+}
+
+impl KeyRow {
+    /// What the cache knows this key by.
+    ///
+    /// # Errors
+    /// [`Error::KeyLost`] where no `s3_files` row names an object, [`Error::KeyInvalid`] where the
+    /// name is one that is never fetched.
+    pub fn name(&self) -> Result<KeyName, Error> {
+        Ok(KeyName {
+            uid: self.uid.clone(),
+            object: self.object.clone()?,
+        })
+    }
+
+    fn read(statement: &Statement, prefix: &str) -> Result<Self, Error> {
+        let uid = KeyUid::parse(statement.column(1)).map_err(|_| Error::KeyInvalid {
+            key: format!("({})", statement.column(1)),
+            reason: "its row's uid is not TEXT",
+        })?;
+        let invalid = |reason| Error::KeyInvalid {
+            key: uid.to_string(),
+            reason,
+        };
+        let Value::Integer(id) = statement.column(0) else {
+            return Err(invalid("its row's id is not an INTEGER"));
+        };
+        let object = match statement.column(2) {
+            Value::Null => Err(Error::KeyLost {
+                key: uid.to_string(),
+                reason: "it has no s3_files row",
+            }),
+            Value::Text(name) => std::str::from_utf8(name)
+                .map_err(|_| "its object's name is not UTF-8")
+                .and_then(|name| ObjectName::parse(name, prefix))
+                .map_err(invalid),
+            _ => Err(invalid("its object's name is not TEXT")),
+        };
+        Ok(Self { id, uid, object })
+    }
+}
+
+/// The look-ups, for one schema and one prefix.
+pub struct Keys {
+    prefix: &'static str,
+    current: String,
+    by_uid: String,
+    of_user: String,
+}
+
+impl Keys {
+    /// Look-ups in `schema`, for objects whose names begin with `prefix`.
+    pub fn new(schema: &str, prefix: &'static str) -> Self {
+        let schema = format!("\"{}\"", schema.replace('"', "\"\""));
+        let select = format!(
+            "SELECT k.id, k.uid, f.key FROM {schema}.user_journal_master_keys AS k \
+             LEFT JOIN {schema}.s3_files AS f ON f.id = k.s3_file_id"
+        );
+        let in_order = "WHERE k.user_id = ?1 ORDER BY k.created_at DESC, k.uid ASC";
+        Self {
+            prefix,
+            current: format!("{select} {in_order} LIMIT 1"),
+            by_uid: format!("{select} WHERE k.uid = ?2 AND k.user_id = ?1"),
+            of_user: format!("{select} {in_order}"),
+        }
+    }
+
+    /// The key that encrypts for `user` now, if there is one.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn current(&self, connection: &Connection, user: UserId) -> Result<Option<KeyRow>, Error> {
+        let mut statement = connection.statement(Kept::CurrentKey, &self.current)?;
+        statement.bind_integer(1, user.0)?;
+        match statement.step()? {
+            true => KeyRow::read(&statement, self.prefix).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The key named `uid`, which must be `user`'s.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`], or SQLite's own.
+    pub fn named(
+        &self,
+        connection: &Connection,
+        user: UserId,
+        uid: &KeyUid,
+    ) -> Result<KeyRow, Error> {
+        let mut statement = connection.statement(Kept::KeyByUid, &self.by_uid)?;
+        statement.bind_integer(1, user.0)?;
+        statement.bind_text(2, uid.as_str())?;
+        match statement.step()? {
+            true => KeyRow::read(&statement, self.prefix),
+            false => Err(Error::KeyNotFound {
+                user: user.0,
+                key: uid.to_string(),
+            }),
+        }
+    }
+
+    /// All keys of `user`, the current one first. A row that cannot be read is an error in its place.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn of_user(
+        &self,
+        connection: &Connection,
+        user: UserId,
+    ) -> Result<Vec<Result<KeyRow, Error>>, Error> {
+        let mut statement = connection.statement(Kept::KeysOfUser, &self.of_user)?;
+        statement.bind_integer(1, user.0)?;
+        let mut rows = Vec::new();
+        while statement.step()? {
+            rows.try_reserve(1)?;
+            rows.push(KeyRow::read(&statement, self.prefix));
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,40 @@
+//! # journal_crypt: field-level encryption for SQLite
+//!
+//! ```text
+//! journal_encrypt(user_id, plaintext)            -> TEXT token, under the user's current key
+//! journal_encrypt(user_id, plaintext, key_uid)   -> the same under a named key of that user
+//! journal_decrypt(user_id, key_uid, token)       -> TEXT
+//! journal_decrypt_blob(user_id, key_uid, token)  -> BLOB
+//! journal_try_decrypt(user_id, key_uid, token)   -> TEXT, or NULL where it can never be read again
+//! journal_check(user_id, key_uid, token)         -> TEXT: ok, or the word of the error
+//! journal_key_uid(user_id)                       -> TEXT uid of the current key, or NULL
+//! journal_seal(user_id, plaintext)               -> one row (key_id, key_uid, token)
+//! journal_evict() · journal_evict(key_uid)       -> INTEGER keys dropped from the cache
+//! journal_version()                              -> TEXT
+//! ```
+//!
+//! A NULL plaintext or token gives NULL, whatever the other arguments (`journal_seal`: one row of
+//! NULLs). Nothing else does, but `journal_key_uid` of a user without a key: a NULL `user_id` is an
+//! error, and so is a NULL `key_uid` where it does not mean "try all the user's keys".
+//!
+//! ```text
+//! SQL call -> key row in this connection -> process-wide key cache -> key store -> Fernet -> result
+//!  (ffi)           (keys)                        (cache)               (store)     (cipher)
+//! ```
+//!
+//! The row is the authority and the cache only saves a fetch: a key whose row is gone cannot be used,
+//! however warm its bytes are. Every fault is an SQL error whose text is `<function>: <word>:
+//! <sentence>` ([`error`]).
+
+pub mod cache;
+pub mod cipher;
+pub mod config;
+pub mod error;
+pub mod ffi;
+mod flight;
+pub mod functions;
+pub mod id;
+pub mod keys;
+pub mod secret;
+pub mod stats;
+pub mod store;

@@ -1,0 +1,149 @@
+//! Bytes that wipe themselves and print as nothing.
+
+use std::collections::TryReserveError;
+use std::fmt;
+use std::ops::{Deref, DerefMut, Range};
+
+use zeroize::Zeroize;
+
+/// Bytes kept free before the content, so that the `ffi` layer can note there how to free the
+/// allocation when it hands the content to SQLite without a copy.
+pub(crate) const HEADROOM: usize = 2 * size_of::<usize>();
+
+/// A heap buffer that is overwritten with zeros before its memory is freed.
+///
+/// It never grows: a reallocation would leave a copy behind.
+pub struct SecretBytes {
+    /// `HEADROOM` or more bytes, the content, and at least one spare byte of capacity.
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl SecretBytes {
+    /// A buffer of `len` zero bytes.
+    ///
+    /// # Errors
+    /// The allocator's refusal; `len` may come from input.
+    pub fn zeroed(len: usize) -> Result<Self, TryReserveError> {
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(len.saturating_add(HEADROOM + 1))?;
+        buffer.resize(HEADROOM + len, 0);
+        Ok(Self {
+            buffer,
+            start: HEADROOM,
+        })
+    }
+
+    /// A copy of `bytes`.
+    ///
+    /// # Errors
+    /// The allocator's refusal.
+    pub fn copy_of(bytes: &[u8]) -> Result<Self, TryReserveError> {
+        let mut copy = Self::zeroed(bytes.len())?;
+        copy.copy_from_slice(bytes);
+        Ok(copy)
+    }
+
+    /// Keeps only `range` of the content, without moving it.
+    pub(crate) fn narrow(&mut self, range: Range<usize>) {
+        let (start, end) = (self.start + range.start, self.start + range.end);
+        assert!(range.start <= range.end && end <= self.buffer.len());
+        // What lies behind is wiped with the whole capacity, on drop.
+        self.buffer.truncate(end);
+        self.start = start;
+    }
+
+    /// The allocation and where the content starts in it; the caller now wipes and frees it.
+    pub(crate) fn into_parts(mut self) -> (Vec<u8>, usize) {
+        (std::mem::take(&mut self.buffer), self.start)
+    }
+
+    /// Takes an allocation back that `into_parts` gave.
+    pub(crate) fn from_parts(buffer: Vec<u8>, start: usize) -> Self {
+        Self { buffer, start }
+    }
+}
+
+impl Deref for SecretBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+}
+
+impl DerefMut for SecretBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..]
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.buffer.zeroize();
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes")
+    }
+}
+
+/// A text that is wiped when dropped, such as an AWS secret key.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretString(String);
+
+impl SecretString {
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for SecretString {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Drop for SecretString {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for SecretString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretString")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrowing_keeps_the_middle_where_it_is() {
+        let mut bytes = SecretBytes::copy_of(b"header|body|trailer").unwrap();
+        let body = bytes[7..11].as_ptr();
+        bytes.narrow(7..11);
+        assert_eq!(&bytes[..], b"body");
+        assert_eq!(bytes.as_ptr(), body);
+        bytes.narrow(1..3);
+        assert_eq!(&bytes[..], b"od");
+    }
+
+    #[test]
+    fn debug_output_shows_no_content() {
+        let bytes = SecretBytes::copy_of(b"dear diary").unwrap();
+        assert_eq!(format!("{bytes:?}"), "SecretBytes");
+        let text = SecretString::from("AKIDSECRET".to_owned());
+        assert_eq!(format!("{text:?}"), "SecretString");
+    }
+
+    #[test]
+    fn an_impossible_size_is_an_error() {
+        assert!(SecretBytes::zeroed(usize::MAX - 8).is_err());
+        assert!(SecretBytes::zeroed(isize::MAX as usize).is_err());
+    }
+}

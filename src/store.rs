@@ -1,0 +1,115 @@
+//! Where key objects are: the trait that both stores implement, and what a fetch can come to.
+
+pub mod directory;
+mod http;
+mod retry;
+pub(crate) use retry::random_percent;
+pub mod s3;
+
+use std::fmt;
+use std::time::Instant;
+
+use crate::id::ObjectName;
+use crate::secret::SecretBytes;
+
+/// The most bytes an object may have to be read at all; a Fernet key has 44.
+const MOST_BYTES: usize = 4096;
+
+/// A place that holds key objects by name. Knows neither SQLite nor Fernet.
+pub trait KeyStore: Send + Sync {
+    /// Fetches the object `name` before `deadline`, unless the version tag `known` is still its own.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; the text in it names no credential and no host.
+    fn fetch(
+        &self,
+        name: &ObjectName,
+        known: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Fetched, StoreError>;
+}
+
+/// What a fetch found.
+#[derive(Debug)]
+pub enum Fetched {
+    /// The object's content, and the tag by which this version of it is known.
+    Object {
+        /// The bytes.
+        content: SecretBytes,
+        /// S3's ETag; a directory has none.
+        tag: Option<String>,
+    },
+    /// The version known by its tag is still the object's.
+    Unchanged,
+}
+
+/// Why a fetch found nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The store answered that there is no such object.
+    Absent,
+    /// The object cannot be a key: too large, or not a file.
+    NotAKey(&'static str),
+    /// Credentials are missing, wrong, or not allowed to read it.
+    Denied(String),
+    /// No answer, or the answer was a fault.
+    Unavailable {
+        /// What happened.
+        reason: String,
+        /// Of which kind it is.
+        fault: Fault,
+    },
+}
+
+/// Kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No connection, or no answer in time. Tried again; the store counts as down.
+    Unreachable,
+    /// An answer that says "not now" (429, 5xx) or was cut short. Tried again.
+    Passing,
+    /// An answer that trying again will not change, such as a missing bucket.
+    Lasting,
+}
+
+impl StoreError {
+    pub(crate) fn unreachable(reason: impl fmt::Display) -> Self {
+        Self::unavailable(Fault::Unreachable, reason)
+    }
+
+    pub(crate) fn passing(reason: impl fmt::Display) -> Self {
+        Self::unavailable(Fault::Passing, reason)
+    }
+
+    pub(crate) fn lasting(reason: impl fmt::Display) -> Self {
+        Self::unavailable(Fault::Lasting, reason)
+    }
+
+    fn unavailable(fault: Fault, reason: impl fmt::Display) -> Self {
+        Self::Unavailable {
+            reason: reason.to_string(),
+            fault,
+        }
+    }
+
+    /// Whether trying again may help, and a key at hand may serve on meanwhile.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable {
+                fault: Fault::Unreachable | Fault::Passing,
+                ..
+            }
+        )
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("its object is not in the key store"),
+            Self::NotAKey(reason) => f.write_str(reason),
+            Self::Denied(reason) | Self::Unavailable { reason, .. } => f.write_str(reason),
+        }
+    }
+}
