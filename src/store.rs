@@ -1,5 +1,6 @@
 //! Where key objects are: the trait that both stores implement, and what a fetch can come to.
 
+mod credentials;
 pub mod directory;
 mod http;
 mod retry;

@@ -1,21 +1,21 @@
 //! Keys as objects of an S3 bucket: rust-s3 signs, ureq fetches.
 //!
-//! Requests are signed in the `Authorization` header (AWS Signature Version 4,
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>). A custom
-//! endpoint is addressed path-style, Amazon's own by host unless the bucket's name does not fit into one.
+//! A custom endpoint is addressed path-style, Amazon's own by host unless the bucket's name does not
+//! fit into one.
+
+mod signature;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use http::header::{AUTHORIZATION, ETAG, HOST, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use s3::Region;
-use s3::signing;
+use http::header::{ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use s3::signing::uri_encode;
 use serde::Deserialize;
-use time::OffsetDateTime;
-use time::macros::format_description;
 use url::Url;
 
+use self::signature::{header, sign};
+use super::credentials;
 use super::http::{Answer, Http};
 use super::retry::Retry;
 use super::{Fetched, KeyStore, MOST_BYTES, StoreError};
@@ -23,8 +23,6 @@ use crate::config::{Aws, Config, ConfigError, is_region};
 use crate::id::ObjectName;
 use crate::stats::Stats;
 
-/// SHA-256 of nothing, the payload of every GET.
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// Enough for S3's error documents, which are some 300 bytes.
 const MOST_ERROR_BYTES: usize = 64 * 1024;
 
@@ -36,14 +34,6 @@ pub struct S3 {
     retry: Retry,
     /// The region that requests are signed for; mended when Amazon names another one.
     region: RwLock<String>,
-}
-
-/// The part of S3's error document that decides what an answer means.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ErrorDocument {
-    code: String,
-    region: String,
 }
 
 impl S3 {
@@ -68,134 +58,87 @@ impl S3 {
         })
     }
 
-    fn region(&self) -> String {
-        self.region
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// One GET, sent once more where the bucket turns out to lie in another region.
+    /// One GET.
     fn get(
         &self,
         name: &ObjectName,
         known: Option<&str>,
         deadline: Instant,
     ) -> Result<Fetched, StoreError> {
-        let mut region = self.region();
+        let mut headers = HeaderMap::new();
+        if let Some(tag) = known {
+            headers.insert(IF_NONE_MATCH, header(tag)?);
+        }
+        let answer = self.exchange(Method::GET, name, "", headers, Vec::new(), deadline)?;
+        match answer.status {
+            StatusCode::OK => found(answer),
+            StatusCode::NOT_MODIFIED if known.is_some() => Ok(Fetched::Unchanged),
+            _ => Err(refusal(&answer)),
+        }
+    }
+
+    /// Sends a signed request for the object `name` and gives the answer, whatever its status. Sent once
+    /// more where the bucket turns out to lie in another region.
+    fn exchange(
+        &self,
+        method: Method,
+        name: &ObjectName,
+        query: &str,
+        mut headers: HeaderMap,
+        body: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Answer, StoreError> {
+        if let Some(owner) = &self.aws.bucket_owner {
+            headers.insert("x-amz-expected-bucket-owner", header(owner)?);
+        }
+        let credentials = credentials::of_environment(self.aws)?;
+        let mut region = self
+            .region
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut mended = false;
         loop {
-            let request = self.signed_get(name, known, &region)?;
+            let url = self.url(name, query, &region)?;
+            let request = sign(
+                method.clone(),
+                &url,
+                headers.clone(),
+                body.clone(),
+                &credentials,
+                &region,
+            )?;
             let answer = self.http.send(request, MOST_ERROR_BYTES, deadline)?;
-            match answer.status {
-                StatusCode::OK => return found(answer),
-                StatusCode::NOT_MODIFIED if known.is_some() => return Ok(Fetched::Unchanged),
-                _ => {}
-            }
-            let document = document(&answer);
-            match self.other_region(&answer, &document) {
+            match self.other_region(&answer) {
                 Some(other) if other != region && !mended => {
                     let mut current = self.region.write().unwrap_or_else(PoisonError::into_inner);
                     current.clone_from(&other);
                     (region, mended) = (other, true);
                 }
-                _ => return Err(refusal(answer.status, &document.code)),
+                _ => return Ok(answer),
             }
         }
     }
 
+    fn url(&self, name: &ObjectName, query: &str, region: &str) -> Result<Url, StoreError> {
+        let mut url = origin(self.aws, &self.bucket, region).map_err(StoreError::lasting)?;
+        let path = format!("{}{}", url.path(), uri_encode(name.as_str(), false));
+        url.set_path(&path);
+        url.set_query((!query.is_empty()).then_some(query));
+        Ok(url)
+    }
+
     /// The region that Amazon says the bucket is in. Never for a custom endpoint, and never by
     /// following the address in `Location`.
-    fn other_region(&self, answer: &Answer, document: &ErrorDocument) -> Option<String> {
+    fn other_region(&self, answer: &Answer) -> Option<String> {
         if self.aws.endpoint.is_some() || !matches!(answer.status.as_u16(), 301 | 307 | 400) {
             return None;
         }
-        let header = answer.headers.get("x-amz-bucket-region");
-        let region = header
-            .map_or(Ok(document.region.as_str()), HeaderValue::to_str)
-            .ok()?;
-        is_region(region).then(|| region.to_owned())
-    }
-
-    fn signed_get(
-        &self,
-        name: &ObjectName,
-        known: Option<&str>,
-        region: &str,
-    ) -> Result<Request<Vec<u8>>, StoreError> {
-        let mut headers = HeaderMap::new();
-        if let Some(tag) = known {
-            headers.insert(IF_NONE_MATCH, header(tag)?);
-        }
-        let origin = origin(self.aws, &self.bucket, region).map_err(StoreError::lasting)?;
-        let path = format!(
-            "{}{}",
-            origin.path(),
-            signing::uri_encode(name.as_str(), false)
-        );
-        let url = origin
-            .join(&path)
-            .map_err(|_| StoreError::NotAKey("its object's name is no path"))?;
-        self.sign(Method::GET, &url, headers, EMPTY_SHA256, region)
-    }
-
-    /// Adds what AWS Signature Version 4 asks for to `headers`.
-    fn sign(
-        &self,
-        method: Method,
-        url: &Url,
-        mut headers: HeaderMap,
-        payload_sha256: &str,
-        region: &str,
-    ) -> Result<Request<Vec<u8>>, StoreError> {
-        let Some((id, secret, token)) = &self.aws.keys else {
-            return Err(StoreError::Denied("there are no AWS credentials".into()));
+        let region = match answer.headers.get("x-amz-bucket-region") {
+            Some(region) => region.to_str().ok()?.to_owned(),
+            None => ErrorDocument::of(answer).region,
         };
-        let failed = |_| StoreError::lasting("the request could not be signed");
-        let now = OffsetDateTime::now_utc();
-        let date = now
-            .format(format_description!(
-                "[year][month][day]T[hour][minute][second]Z"
-            ))
-            .map_err(|_| StoreError::lasting("the clock has no date"))?;
-        let host = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            (None, _) => return Err(StoreError::lasting("the endpoint has no host")),
-        };
-        headers.insert(HOST, header(&host)?);
-        headers.insert("x-amz-date", header(&date)?);
-        headers.insert("x-amz-content-sha256", header(payload_sha256)?);
-        if let Some(token) = token {
-            let mut token = header(token.expose())?;
-            token.set_sensitive(true);
-            headers.insert("x-amz-security-token", token);
-        }
-        if let Some(owner) = &self.aws.bucket_owner {
-            headers.insert("x-amz-expected-bucket-owner", header(owner)?);
-        }
-        let region = Region::Custom {
-            region: region.to_owned(),
-            endpoint: host,
-        };
-        let canonical = signing::canonical_request(method.as_str(), url, &headers, payload_sha256)
-            .map_err(failed)?;
-        let to_sign = signing::string_to_sign(&now, &region, &canonical).map_err(failed)?;
-        let key = signing::signing_key(&now, secret.expose(), &region, "s3").map_err(failed)?;
-        let signature = hmac_hex(&key, to_sign.as_bytes())?;
-        let signed = signing::signed_header_string(&headers);
-        let authorization = signing::authorization_header(id, &now, &region, &signed, &signature)
-            .map_err(failed)?;
-        let mut authorization = header(&authorization)?;
-        authorization.set_sensitive(true);
-        headers.insert(AUTHORIZATION, authorization);
-        let mut request = Request::builder()
-            .method(method)
-            .uri(url.as_str())
-            .body(Vec::new())
-            .map_err(|_| StoreError::lasting("the endpoint makes no URL"))?;
-        *request.headers_mut() = headers;
-        Ok(request)
+        is_region(&region).then_some(region)
     }
 }
 
@@ -228,19 +171,6 @@ fn origin(aws: &Aws, bucket: &str, region: &str) -> Result<Url, ConfigError> {
     Url::parse(&url).map_err(|_| ConfigError::new("JOURNAL_KEY_STORE", "makes no URL"))
 }
 
-fn header(text: &str) -> Result<HeaderValue, StoreError> {
-    HeaderValue::from_str(text)
-        .map_err(|_| StoreError::Denied("a credential holds characters that no header can".into()))
-}
-
-fn hmac_hex(key: &[u8], message: &[u8]) -> Result<String, StoreError> {
-    use hmac::Mac;
-    let mac = signing::HmacSha256::new_from_slice(key)
-        .map_err(|_| StoreError::lasting("the request could not be signed"))?;
-    let tag = mac.chain_update(message).finalize().into_bytes();
-    Ok(tag.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 fn found(answer: Answer) -> Result<Fetched, StoreError> {
     if answer.too_long || answer.body.len() > MOST_BYTES {
         return Err(StoreError::NotAKey(
@@ -249,28 +179,40 @@ fn found(answer: Answer) -> Result<Fetched, StoreError> {
     }
     let tag = answer.headers.get(ETAG);
     Ok(Fetched::Object {
-        tag: tag.and_then(|tag| Some(tag.to_str().ok()?.to_owned())),
+        tag: tag.and_then(|tag: &HeaderValue| Some(tag.to_str().ok()?.to_owned())),
         content: answer.body,
     })
 }
 
-fn document(answer: &Answer) -> ErrorDocument {
-    std::str::from_utf8(&answer.body)
-        .ok()
-        .and_then(|xml| quick_xml::de::from_str(xml).ok())
-        .unwrap_or_default()
+/// The part of S3's error document that decides what an answer means.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct ErrorDocument {
+    code: String,
+    region: String,
+}
+
+impl ErrorDocument {
+    fn of(answer: &Answer) -> Self {
+        std::str::from_utf8(&answer.body)
+            .ok()
+            .and_then(|xml| quick_xml::de::from_str(xml).ok())
+            .unwrap_or_default()
+    }
 }
 
 /// What an answer other than the object means
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
-fn refusal(status: StatusCode, code: &str) -> StoreError {
+fn refusal(answer: &Answer) -> StoreError {
+    let status = answer.status.as_u16();
+    let code = ErrorDocument::of(answer).code;
     // A code is one of S3's words; anything else a server may write there is not repeated.
     let word = match code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        true if !code.is_empty() => code,
+        true if !code.is_empty() => code.as_str(),
         _ => "no code",
     };
-    let said = format!("the store answered {} ({word})", status.as_u16());
-    match (status.as_u16(), word) {
+    let said = format!("the store answered {status} ({word})");
+    match (status, word) {
         (404, "NoSuchKey") => StoreError::Absent,
         (_, "RequestTimeTooSkewed") => StoreError::Denied(format!(
             "{said}: this machine's clock differs too much from the store's"
