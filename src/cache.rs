@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lru::LruCache;
 use once_cell::race::OnceBox;
@@ -23,7 +23,7 @@ use crate::config::{Config, ConfigError, StoreLocation};
 use crate::error::Error;
 use crate::ffi::system;
 use crate::flight::{Fetchers, Flight};
-use crate::id::KeyName;
+use crate::id::{KeyName, KeyUid, ObjectName};
 use crate::stats::{Counter, Stats};
 use crate::store::directory::Directory;
 use crate::store::s3::S3;
@@ -44,6 +44,31 @@ pub struct Entry {
     checked: AtomicU64,
     /// From when on its use starts a check.
     due: AtomicU64,
+}
+
+/// What a look at the cache came to.
+enum Look {
+    /// The key.
+    Ready(Arc<Entry>),
+    /// A fetch or a check was asked for.
+    Asked(Asked),
+}
+
+/// What is being waited for, and the key at hand, if there is one.
+struct Asked {
+    known: Option<Arc<Entry>>,
+    flight: Result<Arc<Flight<Outcome>>, StoreError>,
+}
+
+/// What the store itself said of a name.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Whether its object is a Fernet key, or why there is none.
+    pub is_key: Result<bool, StoreError>,
+    /// The store's clock, where it tells.
+    pub date: Option<SystemTime>,
+    /// How long the question took.
+    pub took: Duration,
 }
 
 /// What a flight brings.
@@ -134,28 +159,76 @@ impl Cache {
         name: &KeyName,
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Arc<Entry>, Error> {
+        match self.look(name) {
+            Look::Ready(entry) => Ok(entry),
+            Look::Asked(asked) => self.answer(name, asked, Instant::now() + self.timeout, waiting),
+        }
+    }
+
+    /// All of `names`, fetched side by side; one outcome for each.
+    ///
+    /// # Errors
+    /// What `waiting` said.
+    pub fn prefetch(
+        &'static self,
+        names: &[KeyName],
+        waiting: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<Vec<Result<Arc<Entry>, Error>>, Error> {
+        let looks: Vec<_> = names.iter().map(|name| self.look(name)).collect();
+        // Every flight lands within its timeout once it has a thread; those behind it wait for theirs.
+        let rounds = names.len() / self.fetchers.most() + 1;
+        let patience = self.timeout * u32::try_from(rounds).unwrap_or(u32::MAX);
+        let deadline = Instant::now() + patience.min(Duration::from_secs(86_400));
+        let mut outcomes = Vec::new();
+        for (name, look) in names.iter().zip(looks) {
+            outcomes.push(match look {
+                Look::Ready(entry) => Ok(entry),
+                Look::Asked(asked) => match self.answer(name, asked, deadline, waiting) {
+                    Err(error) if error.word().is_none() => return Err(error),
+                    outcome => outcome,
+                },
+            });
+        }
+        Ok(outcomes)
+    }
+
+    /// Looks for `name` in the cache, and starts what fetch or check it needs.
+    fn look(&'static self, name: &KeyName) -> Look {
         let now = uptime();
-        let (known, flight) = {
-            let mut shelf = self.shelf();
-            let known = shelf.entries.get(name).cloned();
-            if let Some(entry) = &known {
-                if now < entry.due.load(Ordering::Relaxed) {
-                    return Ok(Arc::clone(entry));
-                }
-                if self.is_fresh(entry, now) {
-                    // Whether the check can be started does not matter to this call.
-                    let _ = self.flight(&mut shelf, name, known.clone(), now);
-                    return Ok(Arc::clone(entry));
-                }
-            } else if shelf.absent.get(name).is_some_and(|until| now < *until) {
-                return Err(key_error(name, StoreError::Absent));
+        let mut shelf = self.shelf();
+        let known = shelf.entries.get(name).cloned();
+        match &known {
+            Some(entry) if now < entry.due.load(Ordering::Relaxed) => {
+                Look::Ready(Arc::clone(entry))
             }
-            let flight = self.flight(&mut shelf, name, known.clone(), now);
-            (known, flight)
-        };
-        let outcome = match flight {
+            Some(entry) if self.is_fresh(entry, now) => {
+                // Whether the check can be started does not matter to this call.
+                let _ = self.flight(&mut shelf, name, known.clone(), now);
+                Look::Ready(Arc::clone(entry))
+            }
+            None if shelf.absent.get(name).is_some_and(|until| now < *until) => {
+                Look::Asked(Asked {
+                    known,
+                    flight: Err(StoreError::Absent),
+                })
+            }
+            _ => {
+                let flight = self.flight(&mut shelf, name, known.clone(), now);
+                Look::Asked(Asked { known, flight })
+            }
+        }
+    }
+
+    /// Waits for what `look` started, and decides whether a key at hand may serve instead.
+    fn answer(
+        &self,
+        name: &KeyName,
+        asked: Asked,
+        deadline: Instant,
+        waiting: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<Arc<Entry>, Error> {
+        let outcome = match asked.flight {
             Ok(flight) => {
-                let deadline = Instant::now() + self.timeout;
                 let outcome = flight.wait(Some(deadline), waiting);
                 self.write_log();
                 outcome?.unwrap_or_else(|| {
@@ -165,7 +238,7 @@ impl Cache {
             }
             Err(error) => Err(error),
         };
-        match (outcome, known) {
+        match (outcome, asked.known) {
             (Ok(entry), _) => Ok(entry),
             (Err(error), Some(entry)) if error.is_passing() && self.may_serve_stale(&entry) => {
                 self.stats.count(Counter::StaleAnswers);
@@ -175,9 +248,73 @@ impl Cache {
         }
     }
 
+    /// Asks the store itself for `name`, on a thread of ours, whatever the cache holds and whether or
+    /// not the store counts as down.
+    ///
+    /// # Errors
+    /// What `waiting` said.
+    pub fn probe(
+        &'static self,
+        name: &ObjectName,
+        waiting: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<Option<Probe>, Error> {
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
+        let flight = Arc::new(Flight::new());
+        let (landing, name, timeout) = (Arc::clone(&flight), name.clone(), self.timeout);
+        let job = Box::new(move || {
+            let start = Instant::now();
+            let (outcome, date) = store.probe(&name, start + timeout);
+            landing.land(Probe {
+                is_key: outcome.map(|fetched| match fetched {
+                    Fetched::Object { content, .. } => Cipher::from_object(&content).is_some(),
+                    Fetched::Unchanged => false,
+                }),
+                date,
+                took: start.elapsed(),
+            });
+        });
+        if self.fetchers.submit(job).is_err() {
+            return Ok(None);
+        }
+        flight.wait(Some(Instant::now() + 2 * self.timeout), waiting)
+    }
+
+    /// The cached keys: name, seconds since the last check, and whether the TTL is over.
+    pub fn list(&self) -> Vec<(KeyName, f64, bool)> {
+        let now = uptime();
+        let shelf = self.shelf();
+        shelf
+            .entries
+            .iter()
+            .map(|(name, entry)| {
+                let age = now.saturating_sub(entry.checked.load(Ordering::Relaxed));
+                (
+                    name.clone(),
+                    age as f64 / 1000.0,
+                    !self.is_fresh(entry, now),
+                )
+            })
+            .collect()
+    }
+
+    /// Whether the store gave no answer a moment ago, so that calls do not ask it.
+    pub fn counts_as_down(&self) -> bool {
+        uptime() < self.down_until.load(Ordering::Relaxed)
+    }
+
+    /// Seconds since the store last answered with a key; `None` before the first time.
+    pub fn seconds_since_good(&self) -> Option<f64> {
+        match self.stats.get(Counter::LastGood) {
+            0 => None,
+            at => Some(uptime().saturating_sub(at) as f64 / 1000.0),
+        }
+    }
+
     /// Drops the key with this uid, under whatever object it is cached, and whatever is being fetched
     /// for it. How many keys that were.
-    pub fn evict(&self, uid: &crate::id::KeyUid) -> usize {
+    pub fn evict(&self, uid: &KeyUid) -> usize {
         self.drop_keys(|name| name.uid == *uid)
     }
 
@@ -212,9 +349,7 @@ impl Cache {
             return Ok(Arc::clone(flight));
         }
         if now < self.down_until.load(Ordering::Relaxed) {
-            return Err(StoreError::unreachable(
-                "the store gave no answer a moment ago",
-            ));
+            return Err(unanswered());
         }
         let flight = Arc::new(Flight::new());
         let job = {
@@ -231,10 +366,16 @@ impl Cache {
     /// Fetches, on a thread of ours, and lands.
     fn fly(&self, flight: &Arc<Flight<Outcome>>, name: &KeyName, known: Option<Arc<Entry>>) {
         let start = Instant::now();
-        let fetch = || self.fetch(name, known.as_ref(), start + self.timeout);
-        let outcome = catch_unwind(AssertUnwindSafe(fetch))
-            .unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")));
-        self.account(name, &outcome, start.elapsed());
+        // The store may have gone down while this flight stood in line.
+        let outcome = if self.counts_as_down() {
+            Err(unanswered())
+        } else {
+            let fetch = || self.fetch(name, known.as_ref(), start + self.timeout);
+            let outcome = catch_unwind(AssertUnwindSafe(fetch))
+                .unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")));
+            self.account(name, known.is_some(), &outcome, start.elapsed());
+            outcome
+        };
         let mut shelf = self.shelf();
         // Whoever evicted the key meanwhile took the flight off the list.
         let listed = shelf
@@ -297,31 +438,37 @@ impl Cache {
         }
     }
 
-    fn account(&self, name: &KeyName, outcome: &Outcome, took: Duration) {
-        self.stats.count(Counter::Fetches);
-        self.stats
-            .add(Counter::FetchMilliseconds, milliseconds(took));
-        let counter = match outcome {
+    fn account(&self, name: &KeyName, is_check: bool, outcome: &Outcome, took: Duration) {
+        let (stats, key) = (&self.stats, &name.uid);
+        stats.count(Counter::Fetches);
+        stats.add(Counter::FetchMilliseconds, milliseconds(took));
+        let what = if is_check { "check" } else { "fetch" };
+        let error = match outcome {
             Ok(_) => {
-                self.stats.set(Counter::LastGood, uptime());
+                stats.set(Counter::LastGood, uptime());
                 self.down_until.store(0, Ordering::Relaxed);
-                return;
+                let took = took.as_millis();
+                return stats.log(format_args!("{what} of key {key} took {took} ms"));
             }
-            Err(StoreError::Absent) => Counter::Lost,
-            Err(StoreError::NotAKey(_)) => Counter::Invalid,
-            Err(StoreError::Denied(_)) => Counter::Denied,
-            Err(StoreError::Unavailable { fault, .. }) => {
+            Err(error) => error,
+        };
+        stats.count(match error {
+            StoreError::Absent => Counter::Lost,
+            StoreError::NotAKey(_) => Counter::Invalid,
+            StoreError::Denied(_) => Counter::Denied,
+            StoreError::Unavailable { fault, .. } => {
                 if *fault == Fault::Unreachable {
                     self.store_is_down();
                 }
                 Counter::Unavailable
             }
+        });
+        let end = match error {
+            _ if !is_check => "",
+            StoreError::Unavailable { .. } => "; it is kept for now",
+            _ => "; it is dropped from the cache",
         };
-        self.stats.count(counter);
-        if let Err(error) = outcome {
-            self.stats
-                .log(format_args!("fetch of key {} failed: {error}", name.uid));
-        }
+        stats.log(format_args!("{what} of key {key} failed: {error}{end}"));
     }
 
     /// Writes what the fetching threads had to say; on a thread that is inside an SQLite call.
@@ -357,6 +504,10 @@ impl Cache {
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unanswered() -> StoreError {
+    StoreError::unreachable("the store gave no answer a moment ago")
 }
 
 fn names<V>(of: &LruCache<KeyName, V>, wanted: impl Fn(&KeyName) -> bool) -> Vec<KeyName> {

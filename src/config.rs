@@ -68,6 +68,8 @@ pub struct Config {
     pub fetch_timeout: Duration,
     /// `JOURNAL_FETCH_THREADS`: the most fetches at one time.
     pub fetch_threads: NonZeroUsize,
+    /// `JOURNAL_ALLOW_HTTP`: whether plain HTTP may leave this machine.
+    pub allow_http: bool,
     /// `JOURNAL_SCHEMA`: the schema of the key tables.
     pub schema: String,
     /// `JOURNAL_REPLICATED`, with `auto` resolved.
@@ -119,6 +121,7 @@ impl Config {
             Some("off") => false,
             Some(_) => return Err(bad("JOURNAL_REPLICATED", "neither auto, on nor off")),
         };
+        let allow_http = environment.switch("JOURNAL_ALLOW_HTTP")?;
         let fetch_timeout = environment.seconds("JOURNAL_FETCH_TIMEOUT", 4.0)?;
         if fetch_timeout.is_zero() {
             return Err(bad("JOURNAL_FETCH_TIMEOUT", "no time at all"));
@@ -146,16 +149,16 @@ impl Config {
             cache_stale: environment.seconds("JOURNAL_CACHE_STALE", 3600.0)?,
             fetch_timeout,
             fetch_threads: environment.count("JOURNAL_FETCH_THREADS", 16, 1024)?,
+            allow_http,
             schema,
             replicated,
-            aws: Aws::read(environment)?,
+            aws: Aws::read(environment, allow_http)?,
         })
     }
 }
 
 impl Aws {
-    fn read(environment: &Environment<'_>) -> Result<Self, ConfigError> {
-        let allow_http = environment.switch("JOURNAL_ALLOW_HTTP")?;
+    fn read(environment: &Environment<'_>, allow_http: bool) -> Result<Self, ConfigError> {
         let mut endpoint = None;
         for variable in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
             if let Some(text) = environment.text(variable)? {

@@ -101,6 +101,11 @@ impl Fetchers {
         }
     }
 
+    /// How many fetches there may be at one time.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Runs `job` on a thread of ours, in the order of arrival.
     ///
     /// # Errors

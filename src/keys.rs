@@ -64,6 +64,7 @@ pub struct Keys {
     current: String,
     by_uid: String,
     of_user: String,
+    newest_user: String,
 }
 
 impl Keys {
@@ -80,6 +81,10 @@ impl Keys {
             current: format!("{select} {in_order} LIMIT 1"),
             by_uid: format!("{select} WHERE k.uid = ?2 AND k.user_id = ?1"),
             of_user: format!("{select} {in_order}"),
+            newest_user: format!(
+                "SELECT max(user_id) FROM {schema}.user_journal_master_keys \
+                 WHERE typeof(user_id) = 'integer'"
+            ),
         }
     }
 
@@ -135,5 +140,17 @@ impl Keys {
             rows.push(KeyRow::read(&statement, self.prefix));
         }
         Ok(rows)
+    }
+
+    /// The newest user that has a key.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn newest_user(&self, connection: &Connection) -> Result<Option<UserId>, Error> {
+        let mut statement = connection.prepare(&self.newest_user)?;
+        Ok(match (statement.step()?, statement.column(0)) {
+            (true, Value::Integer(user)) => Some(UserId(user)),
+            _ => None,
+        })
     }
 }

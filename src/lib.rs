@@ -9,8 +9,12 @@
 //! journal_check(user_id, key_uid, token)         -> TEXT: ok, or the word of the error
 //! journal_key_uid(user_id)                       -> TEXT uid of the current key, or NULL
 //! journal_seal(user_id, plaintext)               -> one row (key_id, key_uid, token)
+//! journal_prefetch(user_ids)                     -> JSON {"ready": n, "failed": {word: n}}
 //! journal_evict() · journal_evict(key_uid)       -> INTEGER keys dropped from the cache
-//! journal_version()                              -> TEXT
+//! journal_cache                                  -> rows (key_uid, object, age, stale)
+//! journal_stats                                  -> rows (name, value)
+//! journal_doctor                                 -> rows (name, status, detail)
+//! journal_config() · journal_version()           -> JSON · TEXT
 //! ```
 //!
 //! A NULL plaintext or token gives NULL, whatever the other arguments (`journal_seal`: one row of

@@ -8,7 +8,7 @@ pub(crate) use retry::random_percent;
 pub mod s3;
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::id::ObjectName;
 use crate::secret::SecretBytes;
@@ -28,7 +28,15 @@ pub trait KeyStore: Send + Sync {
         known: Option<&str>,
         deadline: Instant,
     ) -> Result<Fetched, StoreError>;
+
+    /// A fetch for the doctor: once, without retries, and with the store's clock where it tells.
+    fn probe(&self, name: &ObjectName, deadline: Instant) -> Probed {
+        (self.fetch(name, None, deadline), None)
+    }
 }
+
+/// What a probe found, and the store's clock.
+pub type Probed = (Result<Fetched, StoreError>, Option<SystemTime>);
 
 /// What a fetch found.
 #[derive(Debug)]

@@ -101,6 +101,14 @@ impl Connection {
         Ok(Statement { raw, db: self.db })
     }
 
+    /// The version of the SQLite library that runs this connection.
+    pub fn sqlite_version(&self) -> String {
+        // SAFETY: a static NUL-terminated string.
+        unsafe { CStr::from_ptr(sqlite3!(libversion())) }
+            .to_string_lossy()
+            .into_owned()
+    }
+
     /// Whether the schema is open for reading alone; unknown schemas count as writable.
     pub fn is_read_only(&self, schema: &CStr) -> bool {
         // SAFETY: the connection is live and the name NUL-terminated.

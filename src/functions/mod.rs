@@ -1,6 +1,7 @@
 //! The SQL functions, one file per family, each the whole story of its calls in safe Rust.
 
 mod crypt;
+mod doctor;
 mod operate;
 
 use std::cell::RefCell;
@@ -63,14 +64,18 @@ impl Session {
             .ok_or(Error::NoKey { user: user.0 })
     }
 
+    /// Asks the host whether to go on waiting.
+    fn waiting(&self) -> impl FnMut() -> Result<(), Error> {
+        || self.connection.check_interrupt()
+    }
+
     /// The key of `row`, from the cache or the store.
     fn key(&self, row: &KeyRow) -> Result<Arc<Entry>, Error> {
         if self.config.store.is_none() {
             return Err(Error::NotConfigured);
         }
         let name = row.name()?;
-        self.cache()?
-            .key(&name, &mut || self.connection.check_interrupt())
+        self.cache()?.key(&name, &mut self.waiting())
     }
 
     fn cache(&self) -> Result<&'static Cache, Error> {
@@ -105,7 +110,9 @@ pub fn all(
     });
     let mut functions = crypt::functions(&session);
     functions.extend(operate::functions(&session));
-    Ok((functions, vec![crypt::seal(&session)]))
+    let mut tables = vec![crypt::seal(&session), doctor::table(&session)];
+    tables.extend(operate::tables(&session));
+    Ok((functions, tables))
 }
 
 /// A function of `session`.

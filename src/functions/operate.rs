@@ -1,18 +1,108 @@
-//! What operators call: the version, the cache.
+//! What operators call: keys fetched ahead, the cache, the counters, the configuration, the version.
 
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
+use serde_json::{Value as Json, json};
+
 use super::{Function, Session, VERSION, function};
+use crate::config::{Config, StoreLocation};
 use crate::error::Error;
-use crate::ffi::value::{Arguments, Output};
-use crate::id::KeyUid;
+use crate::ffi::table::{Rows, Table};
+use crate::ffi::value::{Arguments, Output, Value};
+use crate::id::{KeyUid, UserId};
+use crate::stats::Counter;
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![
+        function(session, "journal_prefetch", 1, prefetch),
         function(session, "journal_evict", 0, evict),
         function(session, "journal_evict", 1, evict),
+        function(session, "journal_config", 0, config),
         function(session, "journal_version", 0, version),
     ]
+}
+
+pub(super) fn tables(session: &Rc<Session>) -> Vec<Table> {
+    let (cached, counted) = (Rc::clone(session), Rc::clone(session));
+    vec![
+        Table {
+            name: "journal_cache",
+            columns: &["key_uid TEXT", "object TEXT", "age REAL", "stale INTEGER"],
+            arguments: &[],
+            rows: Box::new(move |_| cache(&cached)),
+        },
+        Table {
+            name: "journal_stats",
+            columns: &["name TEXT", "value"],
+            arguments: &[],
+            rows: Box::new(move |_| stats(&counted)),
+        },
+    ]
+}
+
+/// `journal_prefetch(user_ids)`: all keys of one user, or of a JSON array of users.
+fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    session.guard()?;
+    let users = match arguments.get(0)? {
+        Value::Text(array) => users(array)?,
+        one => vec![UserId::parse(one)?],
+    };
+    if session.config.store.is_none() {
+        return Err(Error::NotConfigured);
+    }
+    let (mut seen, mut names) = (HashSet::new(), Vec::new());
+    let mut failed = BTreeMap::<&str, u64>::new();
+    let mut fail = |error: Error| match error.word() {
+        Some(word) => {
+            *failed.entry(word).or_default() += 1;
+            Ok(())
+        }
+        None => Err(error),
+    };
+    for user in users {
+        if !seen.insert(user) {
+            continue;
+        }
+        let rows = session.keys.of_user(&session.connection, user)?;
+        if rows.is_empty() {
+            fail(Error::NoKey { user: user.0 })?;
+        }
+        for row in rows {
+            match row.and_then(|row| row.name()) {
+                Ok(name) => names.push(name),
+                Err(error) => fail(error)?,
+            }
+        }
+    }
+    let mut ready = 0;
+    for outcome in session.cache()?.prefetch(&names, &mut session.waiting())? {
+        match outcome {
+            Ok(_) => ready += 1,
+            Err(error) => fail(error)?,
+        }
+    }
+    Ok(Output::Text(
+        json!({ "ready": ready, "failed": failed }).to_string(),
+    ))
+}
+
+/// The users of a JSON array of integers.
+fn users(array: &[u8]) -> Result<Vec<UserId>, Error> {
+    let wrong = || {
+        Error::BadArgument(format!(
+            "user_ids must be an INTEGER or a JSON array of them, this is {}",
+            Value::Text(array)
+        ))
+    };
+    let ids: Vec<serde_json::Number> = serde_json::from_slice(array).map_err(|_| wrong())?;
+    ids.into_iter()
+        .map(|id| match (id.as_i64(), id.as_f64()) {
+            (Some(id), _) => Ok(UserId(id)),
+            (None, Some(id)) => UserId::parse(Value::Real(id)).map_err(|_| wrong()),
+            (None, None) => Err(wrong()),
+        })
+        .collect()
 }
 
 /// `journal_evict([key_uid])`
@@ -25,7 +115,89 @@ fn evict(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> 
     Ok(Output::Integer(i64::try_from(dropped).unwrap_or(i64::MAX)))
 }
 
+/// `journal_config()`
+fn config(session: &Session, _: &Arguments<'_>) -> Result<Output, Error> {
+    Ok(Output::Text(report(session.config).to_string()))
+}
+
+/// The effective configuration, without credentials and proxy.
+pub(super) fn report(config: &Config) -> Json {
+    let aws = &config.aws;
+    json!({
+        "key_store": config.store.as_ref().map(|store| match store {
+            StoreLocation::S3 { bucket } => format!("s3://{bucket}"),
+            StoreLocation::Directory(root) => format!("file://{}", root.display()),
+        }),
+        "region": aws.region,
+        "endpoint": aws.endpoint.as_ref().map(url::Url::as_str),
+        "ca_bundle": aws.ca_bundle.as_ref().map(|path| path.display().to_string()),
+        "https_proxy": aws.proxy.is_some(),
+        "allow_http": config.allow_http,
+        "bucket_owner": aws.bucket_owner,
+        "cache_keys": config.cache_keys,
+        "key_prefix": config.key_prefix,
+        "cache_ttl": config.cache_ttl.as_secs_f64(),
+        "cache_stale": config.cache_stale.as_secs_f64(),
+        "fetch_timeout": config.fetch_timeout.as_secs_f64(),
+        "fetch_threads": config.fetch_threads,
+        "schema": config.schema,
+        "replicated": config.replicated,
+    })
+}
+
 /// `journal_version()`
 fn version(_: &Session, _: &Arguments<'_>) -> Result<Output, Error> {
     Ok(Output::Text(VERSION.to_owned()))
+}
+
+/// `journal_cache`
+fn cache(session: &Session) -> Result<Rows, Error> {
+    let keys = session.cache()?.list();
+    let row = |(name, age, stale): (crate::id::KeyName, f64, bool)| {
+        vec![
+            Output::Text(name.uid.as_str().to_owned()),
+            Output::Text(name.object.as_str().to_owned()),
+            Output::Real(age),
+            Output::Integer(i64::from(stale)),
+        ]
+    };
+    Ok(keys.into_iter().map(row).collect())
+}
+
+/// `journal_stats`
+fn stats(session: &Session) -> Result<Rows, Error> {
+    let cache = session.cache()?;
+    let keys = cache.list();
+    let integer = |number: u64| Output::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    let count = |counter| integer(cache.stats.get(counter));
+    let seconds = cache.stats.get(Counter::FetchMilliseconds) as f64 / 1000.0;
+    let stale = keys.iter().filter(|(_, _, stale)| *stale).count();
+    let rows = vec![
+        ("fetches", count(Counter::Fetches)),
+        ("fetch_seconds", Output::Real(seconds)),
+        ("retries", count(Counter::Retries)),
+        ("failed_key_lost", count(Counter::Lost)),
+        ("failed_key_invalid", count(Counter::Invalid)),
+        ("failed_store_denied", count(Counter::Denied)),
+        ("failed_store_unavailable", count(Counter::Unavailable)),
+        ("stale_answers", count(Counter::StaleAnswers)),
+        ("keys_cached", integer(keys.len() as u64)),
+        ("keys_stale", integer(stale as u64)),
+        (
+            "seconds_since_good_fetch",
+            cache
+                .seconds_since_good()
+                .map_or(Output::Null, Output::Real),
+        ),
+        ("store_down", integer(cache.counts_as_down().into())),
+        ("version", Output::Text(VERSION.to_owned())),
+        (
+            "sqlite_version",
+            Output::Text(session.connection.sqlite_version()),
+        ),
+    ];
+    Ok(rows
+        .into_iter()
+        .map(|(name, value)| vec![Output::Text(name.to_owned()), value])
+        .collect())
 }

@@ -6,19 +6,21 @@
 mod signature;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use http::header::{ETAG, IF_NONE_MATCH};
+use http::header::{DATE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use s3::signing::uri_encode;
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use url::Url;
 
 use self::signature::{header, sign};
 use super::credentials;
 use super::http::{Answer, Http};
 use super::retry::Retry;
-use super::{Fetched, KeyStore, MOST_BYTES, StoreError};
+use super::{Fetched, KeyStore, MOST_BYTES, Probed, StoreError};
 use crate::config::{Aws, Config, ConfigError, is_region};
 use crate::id::ObjectName;
 use crate::stats::Stats;
@@ -64,17 +66,12 @@ impl S3 {
         name: &ObjectName,
         known: Option<&str>,
         deadline: Instant,
-    ) -> Result<Fetched, StoreError> {
+    ) -> Result<Answer, StoreError> {
         let mut headers = HeaderMap::new();
         if let Some(tag) = known {
             headers.insert(IF_NONE_MATCH, header(tag)?);
         }
-        let answer = self.exchange(Method::GET, name, "", headers, Vec::new(), deadline)?;
-        match answer.status {
-            StatusCode::OK => found(answer),
-            StatusCode::NOT_MODIFIED if known.is_some() => Ok(Fetched::Unchanged),
-            _ => Err(refusal(&answer)),
-        }
+        self.exchange(Method::GET, name, "", headers, Vec::new(), deadline)
     }
 
     /// Sends a signed request for the object `name` and gives the answer, whatever its status. Sent once
@@ -149,8 +146,19 @@ impl KeyStore for S3 {
         known: Option<&str>,
         deadline: Instant,
     ) -> Result<Fetched, StoreError> {
-        self.retry
-            .run(deadline, |until| self.get(name, known, until))
+        self.retry.run(deadline, |until| {
+            found(self.get(name, known, until)?, known.is_some())
+        })
+    }
+
+    fn probe(&self, name: &ObjectName, deadline: Instant) -> Probed {
+        match self.get(name, None, deadline) {
+            Ok(answer) => {
+                let date = date(&answer);
+                (found(answer, false), date)
+            }
+            Err(error) => (Err(error), None),
+        }
     }
 }
 
@@ -171,7 +179,13 @@ fn origin(aws: &Aws, bucket: &str, region: &str) -> Result<Url, ConfigError> {
     Url::parse(&url).map_err(|_| ConfigError::new("JOURNAL_KEY_STORE", "makes no URL"))
 }
 
-fn found(answer: Answer) -> Result<Fetched, StoreError> {
+/// What the answer to a GET means; `conditional` where it named a version.
+fn found(answer: Answer, conditional: bool) -> Result<Fetched, StoreError> {
+    match answer.status {
+        StatusCode::OK => {}
+        StatusCode::NOT_MODIFIED if conditional => return Ok(Fetched::Unchanged),
+        _ => return Err(refusal(&answer)),
+    }
     if answer.too_long || answer.body.len() > MOST_BYTES {
         return Err(StoreError::NotAKey(
             "its object is too large for a Fernet key",
@@ -182,6 +196,12 @@ fn found(answer: Answer) -> Result<Fetched, StoreError> {
         tag: tag.and_then(|tag: &HeaderValue| Some(tag.to_str().ok()?.to_owned())),
         content: answer.body,
     })
+}
+
+/// The store's clock.
+fn date(answer: &Answer) -> Option<SystemTime> {
+    let date = answer.headers.get(DATE)?.to_str().ok()?;
+    OffsetDateTime::parse(date, &Rfc2822).ok().map(Into::into)
 }
 
 /// The part of S3's error document that decides what an answer means.
