@@ -86,6 +86,8 @@ pub struct Cache {
     ttl: u64,
     stale: u64,
     timeout: Duration,
+    /// Milliseconds of uptime; the tests turn it by hand.
+    clock: Box<dyn Fn() -> u64 + Send + Sync>,
     /// What this process has counted.
     pub stats: Arc<Stats>,
 }
@@ -145,6 +147,7 @@ impl Cache {
             ttl: milliseconds(config.cache_ttl),
             stale: milliseconds(config.cache_stale),
             timeout: config.fetch_timeout,
+            clock: Box::new(|| milliseconds(system::uptime())),
             stats,
         }
     }
@@ -194,7 +197,7 @@ impl Cache {
 
     /// Looks for `name` in the cache, and starts what fetch or check it needs.
     fn look(&'static self, name: &KeyName) -> Look {
-        let now = uptime();
+        let now = self.now();
         let mut shelf = self.shelf();
         let known = shelf.entries.get(name).cloned();
         match &known {
@@ -283,7 +286,7 @@ impl Cache {
 
     /// The cached keys: name, seconds since the last check, and whether the TTL is over.
     pub fn list(&self) -> Vec<(KeyName, f64, bool)> {
-        let now = uptime();
+        let now = self.now();
         let shelf = self.shelf();
         shelf
             .entries
@@ -301,14 +304,14 @@ impl Cache {
 
     /// Whether the store gave no answer a moment ago, so that calls do not ask it.
     pub fn counts_as_down(&self) -> bool {
-        uptime() < self.down_until.load(Ordering::Relaxed)
+        self.now() < self.down_until.load(Ordering::Relaxed)
     }
 
     /// Seconds since the store last answered with a key; `None` before the first time.
     pub fn seconds_since_good(&self) -> Option<f64> {
         match self.stats.get(Counter::LastGood) {
             0 => None,
-            at => Some(uptime().saturating_sub(at) as f64 / 1000.0),
+            at => Some(self.now().saturating_sub(at) as f64 / 1000.0),
         }
     }
 
@@ -395,7 +398,7 @@ impl Cache {
             return Err(StoreError::lasting("there is no key store"));
         };
         // The age counts from before the question: the answer was true then, not later.
-        let asked = uptime();
+        let asked = self.now();
         let tag = known.and_then(|entry| entry.tag.as_deref());
         match store.fetch(&name.object, tag, deadline)? {
             Fetched::Object { content, tag } => match Cipher::from_object(&content) {
@@ -427,12 +430,20 @@ impl Cache {
             }
             Err(StoreError::Absent) => {
                 shelf.entries.pop(name);
-                shelf.absent.put(name.clone(), uptime() + ABSENT_FOR);
+                shelf.absent.put(name.clone(), self.now() + ABSENT_FOR);
             }
             Err(StoreError::Denied(_) | StoreError::NotAKey(_)) => drop(shelf.entries.pop(name)),
-            Err(StoreError::Unavailable { .. }) => {
+            Err(error @ StoreError::Unavailable { .. }) => {
                 if let Some(entry) = known {
-                    entry.due.store(uptime() + PAUSE, Ordering::Relaxed);
+                    // Nobody asks again for a moment, but the key serves no longer for that.
+                    let serves = match error.is_passing() {
+                        true => self.ttl.saturating_add(self.stale),
+                        false => self.ttl,
+                    };
+                    let end = entry.checked.load(Ordering::Relaxed).saturating_add(serves);
+                    entry
+                        .due
+                        .store(end.min(self.now() + PAUSE), Ordering::Relaxed);
                 }
             }
         }
@@ -445,7 +456,7 @@ impl Cache {
         let what = if is_check { "check" } else { "fetch" };
         let error = match outcome {
             Ok(_) => {
-                stats.set(Counter::LastGood, uptime());
+                stats.set(Counter::LastGood, self.now());
                 self.down_until.store(0, Ordering::Relaxed);
                 let took = took.as_millis();
                 return stats.log(format_args!("{what} of key {key} took {took} ms"));
@@ -479,7 +490,7 @@ impl Cache {
     }
 
     fn store_is_down(&self) {
-        self.down_until.store(uptime() + PAUSE, Ordering::Relaxed);
+        self.down_until.store(self.now() + PAUSE, Ordering::Relaxed);
     }
 
     fn is_fresh(&self, entry: &Entry, now: u64) -> bool {
@@ -491,7 +502,7 @@ impl Cache {
 
     fn may_serve_stale(&self, entry: &Entry) -> bool {
         let end = self.ttl.saturating_add(self.stale);
-        uptime() < entry.checked.load(Ordering::Relaxed).saturating_add(end)
+        self.now() < entry.checked.load(Ordering::Relaxed).saturating_add(end)
     }
 
     /// When a key checked at `checked` is to be checked again: in the last third of its TTL, each at
@@ -499,6 +510,10 @@ impl Cache {
     fn due(&self, checked: u64) -> u64 {
         let percent = 65 + u64::from(crate::store::random_percent()) * 30 / 100;
         checked.saturating_add(self.ttl / 100 * percent)
+    }
+
+    fn now(&self) -> u64 {
+        (self.clock)()
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -535,6 +550,5 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn uptime() -> u64 {
-    milliseconds(system::uptime())
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! The cache over a store that says what a test tells it to, with a clock turned by hand.
+
+use std::collections::VecDeque;
+use std::sync::Condvar;
+
+use super::*;
+use crate::ffi::value::Value;
+use crate::secret::SecretBytes;
+
+const KEY: &[u8] = b"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
+const TTL: u64 = 300_000;
+const STALE: u64 = 3_600_000;
+
+/// What the store is to say; a fetch waits until there is something.
+#[derive(Default)]
+struct Script {
+    answers: Mutex<VecDeque<Result<Fetched, StoreError>>>,
+    told: Condvar,
+    /// The tag that each fetch named.
+    asked: Mutex<Vec<Option<String>>>,
+    clock: AtomicU64,
+}
+
+impl Script {
+    fn tell(&self, answer: Result<Fetched, StoreError>) {
+        self.answers.lock().unwrap().push_back(answer);
+        self.told.notify_all();
+    }
+
+    fn fetches(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    fn advance(&self, milliseconds: u64) {
+        self.clock.fetch_add(milliseconds, Ordering::SeqCst);
+    }
+}
+
+struct Store(Arc<Script>);
+
+impl KeyStore for Store {
+    fn fetch(
+        &self,
+        _: &ObjectName,
+        known: Option<&str>,
+        _: Instant,
+    ) -> Result<Fetched, StoreError> {
+        self.0.asked.lock().unwrap().push(known.map(str::to_owned));
+        let mut answers = self.0.answers.lock().unwrap();
+        loop {
+            match answers.pop_front() {
+                Some(answer) => return answer,
+                None => answers = self.0.told.wait(answers).unwrap(),
+            }
+        }
+    }
+}
+
+fn cache_of(keys: usize) -> (&'static Cache, Arc<Script>) {
+    let script = Arc::new(Script::default());
+    script.advance(1_000_000);
+    let clock = Arc::clone(&script);
+    let cache = Cache {
+        generation: 0,
+        child: OnceBox::new(),
+        store: Some(Box::new(Store(Arc::clone(&script)))),
+        fetchers: Fetchers::new(4),
+        shelf: Mutex::new(Shelf {
+            entries: LruCache::new(keys.try_into().unwrap()),
+            flights: HashMap::new(),
+            absent: LruCache::new(keys.try_into().unwrap()),
+        }),
+        down_until: AtomicU64::new(0),
+        ttl: TTL,
+        stale: STALE,
+        timeout: Duration::from_secs(60),
+        clock: Box::new(move || clock.clock.load(Ordering::SeqCst)),
+        stats: Arc::default(),
+    };
+    (Box::leak(Box::new(cache)), script)
+}
+
+fn object() -> Result<Fetched, StoreError> {
+    Ok(Fetched::Object {
+        content: SecretBytes::copy_of(KEY).unwrap(),
+        tag: Some("\"v1\"".to_owned()),
+    })
+}
+
+fn name(uid: &str) -> KeyName {
+    KeyName {
+        uid: KeyUid::parse(Value::Text(format!("oseh_ujmk_{uid}").as_bytes())).unwrap(),
+        object: ObjectName::parse(uid, "").unwrap(),
+    }
+}
+
+fn ask(cache: &'static Cache, uid: &str) -> Result<(), &'static str> {
+    cache
+        .key(&name(uid), &mut || Ok(()))
+        .map(drop)
+        .map_err(|error| error.word().unwrap())
+}
+
+/// Waits for the flights under way: a check off the callers' path has no other end to see.
+fn settle(cache: &Cache) {
+    while !cache.shelf().flights.is_empty() {
+        std::thread::yield_now();
+    }
+}
+
+/// A cache that holds the key `a`, just fetched.
+fn warm() -> (&'static Cache, Arc<Script>) {
+    let (cache, script) = cache_of(10);
+    script.tell(object());
+    assert_eq!(ask(cache, "a"), Ok(()));
+    (cache, script)
+}
+
+#[test]
+fn a_key_serves_unchecked_before_it_is_due() {
+    let (cache, script) = warm();
+    script.advance(TTL * 64 / 100);
+    for _ in 0..100 {
+        assert_eq!(ask(cache, "a"), Ok(()));
+    }
+    assert_eq!(script.fetches(), 1);
+}
+
+#[test]
+fn a_key_in_use_is_checked_before_its_ttl_ends_and_nobody_waits() {
+    let (cache, script) = warm();
+    script.advance(TTL * 96 / 100);
+    // The store has nothing to say yet: these would hang if they waited.
+    for _ in 0..100 {
+        assert_eq!(ask(cache, "a"), Ok(()));
+    }
+    script.tell(Ok(Fetched::Unchanged));
+    settle(cache);
+    assert_eq!(
+        *script.asked.lock().unwrap(),
+        [None, Some("\"v1\"".to_owned())]
+    );
+    // The 304 renewed it: it is fresh where it would have been past its TTL.
+    script.advance(TTL * 60 / 100);
+    assert_eq!(ask(cache, "a"), Ok(()));
+    assert_eq!(script.fetches(), 2);
+}
+
+#[test]
+fn past_its_ttl_a_call_waits_for_the_check() {
+    let (cache, script) = warm();
+    script.advance(TTL);
+    script.tell(Err(StoreError::Absent));
+    assert_eq!(ask(cache, "a"), Err("key_lost"));
+    assert!(cache.list().is_empty());
+}
+
+#[test]
+fn an_absent_object_or_a_denial_ends_a_key_before_its_ttl() {
+    for (answer, word) in [
+        (StoreError::Absent, "key_lost"),
+        (StoreError::Denied("no".into()), "store_denied"),
+        (StoreError::NotAKey("no key"), "key_invalid"),
+    ] {
+        let (cache, script) = warm();
+        script.advance(TTL * 96 / 100);
+        script.tell(Err(answer.clone()));
+        assert_eq!(ask(cache, "a"), Ok(()));
+        settle(cache);
+        assert!(cache.list().is_empty(), "{word}");
+        script.tell(Err(answer));
+        assert_eq!(ask(cache, "a"), Err(word));
+    }
+}
+
+#[test]
+fn while_it_cannot_be_checked_a_key_serves_for_the_stale_time_and_no_longer() {
+    for fault in [
+        StoreError::passing("503"),
+        StoreError::unreachable("refused"),
+    ] {
+        let (cache, script) = warm();
+        script.advance(TTL);
+        script.tell(Err(fault.clone()));
+        assert_eq!(ask(cache, "a"), Ok(()));
+        script.advance(STALE - 1);
+        script.tell(Err(fault.clone()));
+        assert_eq!(ask(cache, "a"), Ok(()));
+        assert_eq!(cache.stats.get(Counter::StaleAnswers), 2);
+        // Not even the moment after a failed check makes it longer.
+        script.advance(1);
+        script.tell(Err(fault));
+        assert_eq!(ask(cache, "a"), Err("store_unavailable"));
+    }
+}
+
+#[test]
+fn a_fault_that_lasts_gives_no_stale_time() {
+    let (cache, script) = warm();
+    script.advance(TTL * 96 / 100);
+    script.tell(Err(StoreError::lasting("404 (NoSuchBucket)")));
+    assert_eq!(ask(cache, "a"), Ok(()));
+    settle(cache);
+    for later in [TTL * 4 / 100, 0] {
+        script.advance(later);
+        script.tell(Err(StoreError::lasting("404 (NoSuchBucket)")));
+        assert_eq!(ask(cache, "a"), Err("store_unavailable"));
+    }
+}
+
+#[test]
+fn after_a_failed_check_a_stale_key_serves_at_once_for_a_moment() {
+    let (cache, script) = warm();
+    script.advance(TTL);
+    script.tell(Err(StoreError::passing("503")));
+    assert_eq!(ask(cache, "a"), Ok(()));
+    // The store has nothing to say: this would hang if it asked.
+    script.advance(PAUSE - 1);
+    assert_eq!(ask(cache, "a"), Ok(()));
+    script.advance(1);
+    script.tell(Ok(Fetched::Unchanged));
+    assert_eq!(ask(cache, "a"), Ok(()));
+    assert_eq!(script.fetches(), 3);
+}
+
+#[test]
+fn an_absent_object_is_remembered_for_a_few_seconds() {
+    let (cache, script) = cache_of(10);
+    script.tell(Err(StoreError::Absent));
+    assert_eq!(ask(cache, "a"), Err("key_lost"));
+    script.advance(ABSENT_FOR - 1);
+    assert_eq!(ask(cache, "a"), Err("key_lost"));
+    assert_eq!(script.fetches(), 1);
+    script.advance(1);
+    script.tell(object());
+    assert_eq!(ask(cache, "a"), Ok(()));
+}
+
+#[test]
+fn no_other_failure_of_a_key_is_remembered() {
+    for answer in [
+        StoreError::Denied("no".into()),
+        StoreError::NotAKey("no key"),
+        StoreError::passing("503"),
+        StoreError::lasting("404 (NoSuchBucket)"),
+    ] {
+        let (cache, script) = cache_of(10);
+        script.tell(Err(answer));
+        assert!(ask(cache, "a").is_err());
+        script.tell(object());
+        assert_eq!(ask(cache, "a"), Ok(()));
+    }
+}
+
+#[test]
+fn a_store_that_gives_no_answer_counts_as_down_for_a_moment() {
+    let (cache, script) = cache_of(10);
+    script.tell(Err(StoreError::unreachable("refused")));
+    assert_eq!(ask(cache, "a"), Err("store_unavailable"));
+    assert!(cache.counts_as_down());
+    // The store has nothing to say: these would hang if they asked.
+    assert_eq!(ask(cache, "b"), Err("store_unavailable"));
+    script.advance(PAUSE - 1);
+    assert_eq!(ask(cache, "a"), Err("store_unavailable"));
+    assert_eq!(script.fetches(), 1);
+    script.advance(1);
+    script.tell(object());
+    assert_eq!(ask(cache, "b"), Ok(()));
+}
+
+#[test]
+fn an_answer_of_whatever_kind_does_not_make_the_store_count_as_down() {
+    for answer in [
+        StoreError::Absent,
+        StoreError::Denied("no".into()),
+        StoreError::passing("503"),
+        StoreError::lasting("404"),
+    ] {
+        let (cache, script) = cache_of(10);
+        script.tell(Err(answer));
+        assert!(ask(cache, "a").is_err());
+        assert!(!cache.counts_as_down());
+    }
+}
+
+#[test]
+fn keys_that_came_together_are_due_apart_and_always_before_the_ttl_ends() {
+    let (cache, _) = cache_of(10);
+    let due: std::collections::HashSet<u64> = (0..1000).map(|_| cache.due(0)).collect();
+    assert!(due.len() > 10, "{due:?}");
+    assert!(
+        due.iter()
+            .all(|due| (TTL * 65 / 100..TTL * 95 / 100).contains(due)),
+        "{due:?}"
+    );
+}
+
+#[test]
+fn the_least_recently_used_key_goes_first() {
+    let (cache, script) = cache_of(2);
+    for uid in ["a", "b", "a", "c"] {
+        if uid != "a" || script.fetches() == 0 {
+            script.tell(object());
+        }
+        assert_eq!(ask(cache, uid), Ok(()));
+    }
+    let mut held: Vec<_> = cache
+        .list()
+        .into_iter()
+        .map(|(name, ..)| name.object)
+        .collect();
+    held.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    assert_eq!(held, [name("a").object, name("c").object]);
+}
+
+#[test]
+fn an_eviction_drops_the_key_and_what_is_being_fetched_for_it() {
+    let (cache, script) = warm();
+    assert_eq!(cache.evict(&name("a").uid), 1);
+    assert_eq!(cache.evict(&name("a").uid), 0);
+    let waiter = std::thread::spawn(move || ask(cache, "a"));
+    while script.fetches() < 2 {
+        std::thread::yield_now();
+    }
+    cache.evict_all();
+    script.tell(object());
+    assert_eq!(waiter.join().unwrap(), Ok(()));
+    assert!(cache.list().is_empty());
+}
+
+#[test]
+fn however_many_threads_ask_there_is_one_fetch() {
+    let (cache, script) = cache_of(10);
+    let asking = Arc::new(std::sync::Barrier::new(8));
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let asking = Arc::clone(&asking);
+            std::thread::spawn(move || {
+                asking.wait();
+                ask(cache, "a")
+            })
+        })
+        .collect();
+    script.tell(object());
+    for thread in threads {
+        assert_eq!(thread.join().unwrap(), Ok(()));
+    }
+    assert_eq!(script.fetches(), 1);
+}
+
+#[test]
+fn one_caller_s_interrupt_does_not_fail_the_others() {
+    let (cache, script) = cache_of(10);
+    let waiter = std::thread::spawn(move || ask(cache, "a"));
+    while script.fetches() == 0 {
+        std::thread::yield_now();
+    }
+    let interrupted = Error::Sqlite {
+        code: 9,
+        message: "interrupted".into(),
+    };
+    let outcome = cache.key(&name("a"), &mut || Err(interrupted.clone()));
+    assert_eq!(outcome.map(drop), Err(interrupted));
+    script.tell(object());
+    assert_eq!(waiter.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn a_prefetch_asks_for_all_keys_and_reports_each() {
+    let (cache, script) = warm();
+    for _ in 0..5 {
+        script.tell(object());
+    }
+    script.tell(Err(StoreError::Absent));
+    let names: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].map(name).into();
+    let outcomes = cache.prefetch(&names, &mut || Ok(())).unwrap();
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 6);
+    assert_eq!(script.fetches(), 7);
+}
