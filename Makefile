@@ -1,0 +1,121 @@
+# Build, try and test the extension. `make help` lists the targets.
+#
+# What a target needs and the machine lacks is installed where nobody has to be asked (apt-get, as root);
+# elsewhere one sentence names it and make stops.
+
+SHELL := bash
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+.PHONY: build demo test check clean help symbols build-tools sqlite3-shell
+
+# Where rustup puts cargo, which a shell that CI started need not have in its PATH.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+VENV    := target/venv
+SQLITE3 ?= sqlite3
+PYTHON  ?= /usr/bin/python3 python3
+# -init: nobody's ~/.sqliterc decides how a script of ours runs.
+SCRIPT  := $(SQLITE3) -init /dev/null -batch -bail
+
+ifeq ($(shell uname),Darwin)
+SUFFIX  := dylib
+else
+SUFFIX  := so
+endif
+LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
+
+build: build-tools  ## Build the extension: ./journal_crypt.so (the default)
+	cargo build --release --locked
+	@# install, not cp: a process that has the old file loaded keeps it, instead of crashing.
+	@install -m 755 $(LIBRARY) journal_crypt.$(SUFFIX)
+
+demo: build sqlite3-shell  ## Write, read and lose a few hundred journal entries of three users
+	@rm -rf target/demo && mkdir -p -m 700 target/demo
+	@JOURNAL_KEY_STORE="file://$(CURDIR)/target/demo/keys" $(SCRIPT) target/demo/journal.db < sql/demo.sql
+
+test: build sqlite3-shell $(VENV)/ready  ## Run all tests: Rust, Python and SQL
+	@set -o pipefail; red=0; log=target/test.log; \
+	cargo test --release --locked --no-fail-fast 2>&1 | tee $$log || red=1; \
+	$(VENV)/bin/python -m pytest tests 2>&1 | tee -a $$log || red=1; \
+	awk "$$COUNT_TESTS" $$log || red=1; \
+	exit $$red
+
+check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, the demo and all tests
+	cargo fmt --check
+	cargo clippy --release --all-targets --locked -- -D warnings
+	@$(MAKE) --no-print-directory symbols demo test
+
+clean:  ## Remove everything that was built
+	rm -rf target journal_crypt.$(SUFFIX) .pytest_cache
+	find tests -name __pycache__ -prune -exec rm -rf {} +
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The library must be our code alone. sqlite-loadable compiles an SQLite of its own at build time; were it inside,
+# our calls could run in that one instead of the host's.
+symbols: build
+ifeq ($(SUFFIX),so)
+	@exported=$$(nm -D --defined-only $(LIBRARY) | awk '{ print $$NF }'); \
+	inside=$$(nm $(LIBRARY) | awk '$$NF ~ /^sqlite3/ { print $$NF }'); \
+	for found in "exported: $$exported" "inside: $$inside"; do \
+	  [ "$${found#*: }" = sqlite3_journalcrypt_init ] || \
+	    { echo "$(LIBRARY) may have no SQLite symbol but sqlite3_journalcrypt_init; $$found" | head -20 >&2; exit 1; }; \
+	done; \
+	echo "symbols: sqlite3_journalcrypt_init and nothing else of SQLite"
+endif
+
+# Adds up the closing lines of cargo's and pytest's test runs. No test at all is a failure.
+define COUNT_TESTS
+/^test result:/ { passed += $$4; failed += $$6; skipped += $$8 }
+/^=+ .* in [0-9.]+s/ {
+  for (i = 2; i <= NF; i++) {
+    if ($$i ~ /^passed/) passed += $$(i - 1)
+    if ($$i ~ /^(failed|errors?)/) failed += $$(i - 1)
+    if ($$i ~ /^skipped/) skipped += $$(i - 1)
+  }
+}
+END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit !passed }
+endef
+export COUNT_TESTS
+
+# ---- What the targets need ----
+
+# Ends the recipe unless all packages named in $$missing are, or can be, installed.
+define install_missing
+if [ -n "$$missing" ]; then \
+  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+    apt-get update -qq && apt-get install -qq -y --no-install-recommends $$missing >/dev/null || exit 1; \
+  else \
+    echo "Please install what is missing, by Debian's names:$$missing (LIBCLANG_PATH, SQLITE3 and PYTHON may point elsewhere)." >&2; \
+    exit 1; \
+  fi; \
+fi
+endef
+
+# Which Python has what the tests need: many that are not the system's cannot load extensions.
+define find_python
+python=; for candidate in $(PYTHON); do \
+  if "$$candidate" -c 'import ensurepip, sqlite3, venv; sqlite3.connect(":memory:").enable_load_extension(True)' 2>/dev/null; \
+  then python=$$candidate; break; fi; \
+done
+endef
+
+# The bindings to SQLite are generated at build time, with libclang and its headers.
+build-tools:
+	@command -v cargo >/dev/null || { echo "Please install Rust from https://rustup.rs, then run make again." >&2; exit 1; }
+	@missing=; \
+	echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 || missing+=" gcc libc6-dev"; \
+	[ "$(SUFFIX)" = dylib ] || [ -n "$$LIBCLANG_PATH" ] || command -v llvm-config >/dev/null || \
+	  find /usr/lib /usr/lib64 /usr/local/lib -name libclang.so 2>/dev/null | grep -q . || missing+=" libclang-dev"; \
+	$(install_missing)
+
+sqlite3-shell:
+	@missing=; command -v $(SQLITE3) >/dev/null || missing=" sqlite3"; $(install_missing)
+
+$(VENV)/ready: tests/requirements.txt
+	@missing=; $(find_python); [ -n "$$python" ] || missing=" python3 python3-venv"; $(install_missing); \
+	$(find_python); [ -n "$$python" ] || { echo "No Python here can load SQLite extensions; PYTHON=… names another." >&2; exit 1; }; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV) && \
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt && touch $@
