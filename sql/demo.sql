@@ -159,9 +159,9 @@ ORDER BY n, user_id;
 
 -- journal_seal gives the token and the key it is under, which is the user's newest.
 INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at)
-SELECT uid, written.user_id, key_uid, token, created_at
-FROM written CROSS JOIN journal_seal(written.user_id, entry)
-WHERE written.user_id <> 1 OR created_at >= strftime('%s', '2026-03-01') + 0;
+SELECT uid, user_id, key_uid, token, created_at
+FROM written CROSS JOIN journal_seal(user_id, entry)
+WHERE user_id <> 1 OR created_at >= strftime('%s', '2026-03-01') + 0;
 
 -- journal_encrypt can be told the key: what user 1 wrote before March is under the key of that time.
 INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at)

@@ -452,7 +452,8 @@ impl Cache {
     fn account(&self, name: &KeyName, is_check: bool, outcome: &Outcome, took: Duration) {
         let (stats, key) = (&self.stats, &name.uid);
         stats.count(Counter::Fetches);
-        stats.add(Counter::FetchMilliseconds, milliseconds(took));
+        let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        stats.add(Counter::FetchMicroseconds, microseconds);
         let what = if is_check { "check" } else { "fetch" };
         let error = match outcome {
             Ok(_) => {

@@ -45,7 +45,7 @@ impl KeyUid {
             Value::Text(bytes) => match std::str::from_utf8(bytes) {
                 Ok(uid) => Ok(Self(uid.into())),
                 Err(_) => Err(Error::BadArgument(format!(
-                    "key_uid must be TEXT, this is {value} that are not UTF-8"
+                    "key_uid must be TEXT, this is {value}, not UTF-8"
                 ))),
             },
             other => Err(Error::BadArgument(format!(

@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 pub enum Counter {
     /// Fetches that ended, checks included.
     Fetches,
-    /// Milliseconds that those took.
-    FetchMilliseconds,
+    /// Microseconds that those took.
+    FetchMicroseconds,
     /// Tries after the first.
     Retries,
     /// Calls answered with a key past its TTL, since it could not be checked.

@@ -37,7 +37,7 @@ def test_the_demo_is_short_and_ends_with_its_claims(tmp_path):
     "correct, wrong, error",
     [
         ("sh sql/demo-keys.sh target/demo/keys", "mkdir target/demo/keys", "key_lost"),
-        ("journal_seal(written.user_id, entry)", "journal_seal(written.user_id, trim(entry, '.'))", "a claim of the demo does not hold"),
+        ("journal_seal(user_id, entry)", "journal_seal(user_id, trim(entry, '.'))", "a claim of the demo does not hold"),
         ("VACUUM INTO", "CREATE TABLE leak AS SELECT entry FROM written; VACUUM INTO", "a claim of the demo does not hold"),
         ("DELETE FROM user_journal_master_keys", "SELECT 1 FROM user_journal_master_keys", "a claim of the demo does not hold"),
         ("WHERE user_id = 2;", "WHERE user_id <> 1;", "a claim of the demo does not hold"),

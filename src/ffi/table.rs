@@ -1,7 +1,8 @@
 //! Eponymous tables and table functions behind a safe description.
 //!
 //! A table of ours is small: [`Table::rows`] computes all its rows when a scan starts. Its arguments
-//! are hidden columns that every query must give with `=` (or in parentheses); they read as NULL.
+//! are hidden columns that every query must give, in parentheses; they read as NULL. Their names begin
+//! with the table's, so that they make no column of a joined table ambiguous.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::rc::Rc;
@@ -143,7 +144,10 @@ unsafe extern "C" fn connect(
         let module = module.cast::<Module>().cast_const();
         let outcome = guard(|| {
             let table = &(*module).table;
-            let hidden = table.arguments.iter().map(|name| format!("{name} HIDDEN"));
+            let hidden = table
+                .arguments
+                .iter()
+                .map(|argument| format!("{}_{argument} HIDDEN", table.name));
             let columns: Vec<String> = table
                 .columns
                 .iter()

@@ -32,7 +32,9 @@ impl fmt::Display for Value<'_> {
             Value::Null => f.write_str("NULL"),
             Value::Integer(_) => f.write_str("INTEGER"),
             Value::Real(_) => f.write_str("REAL"),
+            Value::Text([_]) => f.write_str("TEXT of 1 byte"),
             Value::Text(bytes) => write!(f, "TEXT of {} bytes", bytes.len()),
+            Value::Blob([_]) => f.write_str("BLOB of 1 byte"),
             Value::Blob(bytes) => write!(f, "BLOB of {} bytes", bytes.len()),
         }
     }

@@ -46,7 +46,7 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
     session.guard()?;
     let users = match arguments.get(0)? {
         Value::Text(array) => users(array)?,
-        one => vec![UserId::parse(one)?],
+        one => vec![UserId::parse(one).map_err(|_| not_users(one))?],
     };
     if session.config.store.is_none() {
         return Err(Error::NotConfigured);
@@ -82,19 +82,21 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
             Err(error) => fail(error)?,
         }
     }
-    Ok(Output::Text(
-        json!({ "ready": ready, "failed": failed }).to_string(),
+    let failed = json!(failed);
+    Ok(Output::Text(format!(
+        r#"{{"ready":{ready},"failed":{failed}}}"#
+    )))
+}
+
+fn not_users(argument: Value<'_>) -> Error {
+    Error::BadArgument(format!(
+        "user_ids must be an INTEGER or a JSON array of them, this is {argument}"
     ))
 }
 
 /// The users of a JSON array of integers.
 fn users(array: &[u8]) -> Result<Vec<UserId>, Error> {
-    let wrong = || {
-        Error::BadArgument(format!(
-            "user_ids must be an INTEGER or a JSON array of them, this is {}",
-            Value::Text(array)
-        ))
-    };
+    let wrong = || not_users(Value::Text(array));
     let ids: Vec<serde_json::Number> = serde_json::from_slice(array).map_err(|_| wrong())?;
     ids.into_iter()
         .map(|id| match (id.as_i64(), id.as_f64()) {
@@ -170,7 +172,7 @@ fn stats(session: &Session) -> Result<Rows, Error> {
     let keys = cache.list();
     let integer = |number: u64| Output::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let count = |counter| integer(cache.stats.get(counter));
-    let seconds = cache.stats.get(Counter::FetchMilliseconds) as f64 / 1000.0;
+    let seconds = cache.stats.get(Counter::FetchMicroseconds) as f64 / 1e6;
     let stale = keys.iter().filter(|(_, _, stale)| *stale).count();
     let rows = vec![
         ("fetches", count(Counter::Fetches)),

@@ -66,9 +66,9 @@ SELECT journal_decrypt(1, 1, 'gAAAAA');
 SELECT journal_decrypt(1.5, NULL, 'gAAAAA');
 --! journal_decrypt: bad_argument: user_id must be an INTEGER, this is REAL
 SELECT journal_decrypt('1', NULL, 'gAAAAA');
---! journal_decrypt: bad_argument: user_id must be an INTEGER, this is TEXT of 1 bytes
+--! journal_decrypt: bad_argument: user_id must be an INTEGER, this is TEXT of 1 byte
 SELECT journal_check(x'31', NULL, 'gAAAAA');
---! journal_check: bad_argument: user_id must be an INTEGER, this is BLOB of 1 bytes
+--! journal_check: bad_argument: user_id must be an INTEGER, this is BLOB of 1 byte
 SELECT journal_decrypt(1, 'oseh_ujmk_1', 7);
 --! journal_decrypt: bad_argument: token must be TEXT, this is INTEGER
 

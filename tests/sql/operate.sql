@@ -37,7 +37,7 @@ SELECT json_extract(p, '$.ready'), json_extract(p, '$.failed') FROM (SELECT jour
 SELECT json_extract(journal_prefetch('[]'), '$.ready');
 --> 0
 SELECT journal_prefetch(NULL);
---! journal_prefetch: bad_argument: user_id must be an INTEGER, this is NULL
+--! journal_prefetch: bad_argument: user_ids must be an INTEGER or a JSON array of them, this is NULL
 SELECT journal_prefetch('Dear diary');
 --! journal_prefetch: bad_argument: user_ids must be an INTEGER or a JSON array of them, this is TEXT of 10 bytes
 SELECT journal_prefetch('[1, "Dear diary"]');

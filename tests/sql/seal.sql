@@ -8,8 +8,8 @@ SELECT journal_decrypt_blob(1, key_uid, token) = x'00ff' FROM journal_seal(1.0, 
 --> 1
 
 -- One row for each row that it is joined to.
-SELECT author, key_uid, journal_decrypt(author, key_uid, token)
-FROM (SELECT 1 AS author, 'one' AS entry UNION ALL SELECT 2, 'two') JOIN journal_seal(author, entry);
+SELECT user_id, key_uid, journal_decrypt(user_id, key_uid, token)
+FROM (SELECT 1 AS user_id, 'one' AS plaintext UNION ALL SELECT 2, 'two') JOIN journal_seal(user_id, plaintext);
 --> 1|oseh_ujmk_1|one
 --> 2|oseh_ujmk_2_tie_a|two
 
