@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test check clean help symbols build-tools sqlite3-shell
+.PHONY: build demo test check soak clean help symbols build-tools sqlite3-shell
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -44,6 +44,9 @@ check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, th
 	cargo fmt --check
 	cargo clippy --release --all-targets --locked -- -D warnings
 	@$(MAKE) --no-print-directory symbols demo test
+
+soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SOAK_SECONDS=600)
+	@cd tests && ../$(VENV)/bin/python soak.py
 
 clean:  ## Remove everything that was built
 	rm -rf target journal_crypt.$(SUFFIX) .pytest_cache

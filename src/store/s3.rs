@@ -242,3 +242,6 @@ fn refusal(answer: &Answer) -> StoreError {
         _ => StoreError::lasting(said),
     }
 }
+
+#[cfg(test)]
+mod tests;
