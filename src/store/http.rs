@@ -130,6 +130,8 @@ fn not_sent(error: ureq::Error) -> StoreError {
             | ErrorKind::UnexpectedEof => {
                 StoreError::passing("the connection was closed before the answer")
             }
+            // What rustls refuses comes as an I/O error of the handshake.
+            ErrorKind::InvalidData => StoreError::unreachable("no trusted TLS connection"),
             kind => StoreError::unreachable(format_args!("no connection ({kind})")),
         },
         ureq::Error::ConnectionFailed => StoreError::unreachable("no connection"),
@@ -242,7 +244,12 @@ impl Resolver for CachingResolver {
                 .for_each(|address| resolved.push(address));
             return Ok(resolved);
         }
-        let found = self.system.resolve(uri, config, timeout)?;
+        // A name that the system cannot look up comes as an I/O error of no kind.
+        let found = self.system.resolve(uri, config, timeout);
+        let found = found.map_err(|error| match error {
+            ureq::Error::Io(_) => ureq::Error::HostNotFound,
+            other => other,
+        })?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(authority, (Instant::now(), found.to_vec()));
         Ok(found)
