@@ -90,7 +90,7 @@ class Child:
         assert status == 0, f"the child ended with {status}: {stderr}"
         said = "\n".join([*self._said, stderr])
         for number, secret in enumerate(self._secrets):
-            assert secret not in said, f"secret {number} was told"
+            assert secret not in said, f"secret {number} was told: " + said[max(0, said.index(secret) - 200) :][:200]
 
     def _ask(self, request):
         timer = self._killer()
