@@ -1,0 +1,245 @@
+//! Every function with every type of argument: what each value means in each place.
+
+use fernet::Fernet;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+
+use crate::journal::{Failure, Journal, error, text};
+use crate::process::Process;
+use crate::values::{ARGUMENTS, FUNCTIONS, Gives, KEY, PLAINTEXTS, TOKEN, USER};
+
+/// Calls `function` with `arguments`, each an SQL expression; `:token` is a token of "dear diary".
+fn call(
+    journal: &Journal,
+    token: &str,
+    function: &str,
+    arguments: &[&str],
+) -> Result<Value, Failure> {
+    let arguments = arguments.join(", ");
+    let sql = match function {
+        "journal_seal" => format!("SELECT token FROM journal_seal({arguments})"),
+        _ => format!("SELECT {function}({arguments})"),
+    };
+    match sql.contains(TOKEN) {
+        true => journal.ask(&sql, [(TOKEN, token)].as_slice()),
+        false => journal.ask(&sql, []),
+    }
+}
+
+/// A plaintext where a token came out, since no two tokens are the same.
+fn opened(key: &Fernet, function: &str, given: Result<Value, Failure>) -> Result<Value, Failure> {
+    match given {
+        Ok(Value::Text(token)) if ["journal_encrypt", "journal_seal"].contains(&function) => {
+            Ok(Value::Blob(key.decrypt(&token).expect("a token")))
+        }
+        other => other,
+    }
+}
+
+fn journal() -> (Journal, Fernet, String) {
+    let journal = Journal::in_memory();
+    let key = journal.key(7, "oseh_ujmk_1", 1.0);
+    let token = key.encrypt(b"dear diary");
+    (journal, key, token)
+}
+
+#[test]
+fn every_function_says_of_every_argument_what_it_takes_it_for() {
+    Process::with_directory().run(|| {
+        let (journal, key, token) = journal();
+        for (function, places, usual) in FUNCTIONS {
+            let usual_arguments: Vec<&str> = places.iter().map(|place| place.usual).collect();
+            let ask = |arguments: &[&str]| {
+                opened(&key, function, call(&journal, &token, function, arguments))
+            };
+            let usual = match *usual {
+                Gives::Blob(bytes) => Ok(Value::Blob(bytes.to_vec())),
+                Gives::Text(value) => text(value),
+                Gives::Integer(number) => {
+                    // Whatever earlier calls cached is dropped, so that one key is cached.
+                    let _ = journal.ask("SELECT journal_evict()", []).unwrap();
+                    journal.text("SELECT journal_encrypt(7, 'x')", []);
+                    Ok(Value::Integer(number))
+                }
+            };
+            assert_eq!(ask(&usual_arguments), usual, "{function}");
+            for (position, place) in places.iter().enumerate() {
+                for (argument, expected) in ARGUMENTS
+                    .iter()
+                    .filter(|(name, _)| *name == place.name)
+                    .flat_map(|(_, values)| *values)
+                {
+                    let mut arguments = usual_arguments.clone();
+                    arguments[position] = argument;
+                    if let Value::Integer(_) = usual.clone().unwrap() {
+                        journal.text("SELECT journal_encrypt(7, 'x')", []);
+                    }
+                    assert_eq!(
+                        ask(&arguments),
+                        expected.of(function, usual.as_ref().unwrap()),
+                        "{function}({arguments:?})"
+                    );
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn numbers_are_encrypted_as_sqlite_writes_them_and_texts_and_blobs_byte_for_byte() {
+    Process::with_directory().run(|| {
+        let (journal, key, token) = journal();
+        for (plaintext, bytes) in PLAINTEXTS {
+            for (function, arguments) in [
+                ("journal_encrypt", &[USER, plaintext][..]),
+                ("journal_encrypt", &[USER, plaintext, KEY]),
+                ("journal_seal", &[USER, plaintext]),
+            ] {
+                let given = call(&journal, &token, function, arguments);
+                assert_eq!(
+                    opened(&key, function, given),
+                    Ok(Value::Blob(bytes.to_vec())),
+                    "{function}({plaintext})"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn a_null_plaintext_or_token_gives_null_whatever_the_other_arguments() {
+    Process::with_directory().run(|| {
+        let (journal, ..) = journal();
+        for call in [
+            "journal_encrypt(NULL, NULL)",
+            "journal_encrypt('7', NULL)",
+            "journal_encrypt(8, NULL)",
+            "journal_encrypt(7, NULL, NULL)",
+            "journal_encrypt(x'07', NULL, 7)",
+            "journal_decrypt(NULL, NULL, NULL)",
+            "journal_decrypt('7', 7, NULL)",
+            "journal_decrypt_blob(8, 'oseh_ujmk_9', NULL)",
+            "journal_try_decrypt(7.5, x'', NULL)",
+            "journal_check('dear', 'diary', NULL)",
+        ] {
+            assert_eq!(
+                journal.ask(&format!("SELECT {call}"), []),
+                Ok(Value::Null),
+                "{call}"
+            );
+        }
+        for seal in ["journal_seal(7, NULL)", "journal_seal('7', NULL)"] {
+            let rows: Vec<[Value; 3]> = journal
+                .prepare(&format!("SELECT * FROM {seal}"))
+                .unwrap()
+                .query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert_eq!(rows, [[Value::Null, Value::Null, Value::Null]], "{seal}");
+        }
+    });
+}
+
+#[test]
+fn a_wrong_number_of_arguments_is_refused() {
+    Process::with_directory().run(|| {
+        let (journal, ..) = journal();
+        for (function, _, _) in FUNCTIONS.iter().filter(|f| f.0 != "journal_seal") {
+            for count in 0..6 {
+                if FUNCTIONS
+                    .iter()
+                    .any(|(name, places, _)| name == function && places.len() == count)
+                {
+                    continue;
+                }
+                let sql = format!("SELECT {function}({})", vec!["7"; count].join(", "));
+                assert_eq!(
+                    journal.error(&sql, []),
+                    format!("wrong number of arguments to function {function}()")
+                );
+            }
+        }
+        let each = "journal_seal: bad_argument: it takes (user_id, plaintext), each given";
+        for (table, expected) in [
+            ("journal_seal", each),
+            ("journal_seal()", each),
+            ("journal_seal(7)", each),
+            ("journal_seal WHERE plaintext = 'x'", each),
+            ("journal_seal WHERE user_id = 7 AND plaintext > 'x'", each),
+            (
+                "journal_seal(7, 'x', 'oseh_ujmk_1')",
+                "too many arguments on journal_seal() - max 2",
+            ),
+        ] {
+            assert_eq!(
+                journal.error(&format!("SELECT * FROM {table}"), []),
+                expected
+            );
+        }
+    });
+}
+
+#[test]
+fn the_table_function_takes_its_arguments_from_another_table_too() {
+    Process::with_directory().run(|| {
+        let (journal, key, _) = journal();
+        journal.run("CREATE TABLE draft(user_id, entry); INSERT INTO draft VALUES (7, 'a'), (7, 'b')");
+        for from in [
+            "draft, journal_seal(draft.user_id, draft.entry)",
+            "journal_seal(draft.user_id, draft.entry), draft",
+            "draft JOIN journal_seal AS s ON s.user_id = draft.user_id AND s.plaintext = draft.entry",
+        ] {
+            let sealed: Vec<Vec<u8>> = journal
+                .prepare(&format!("SELECT token FROM {from} ORDER BY entry"))
+                .unwrap()
+                .query_map([], |row| row.get::<_, String>(0))
+                .unwrap()
+                .map(|token| key.decrypt(&token.unwrap()).unwrap())
+                .collect();
+            assert_eq!(sealed, [b"a", b"b"], "{from}");
+        }
+    });
+}
+
+/// TEXT as a driver may bind it, whatever the bytes.
+struct TextOf(&'static [u8]);
+
+impl ToSql for TextOf {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}
+
+#[test]
+fn bound_values_are_taken_as_their_types_say() {
+    Process::with_directory().run(|| {
+        let (journal, key, token) = journal();
+        let integer = |given| error(format!("journal_key_uid: bad_argument: user_id must be an INTEGER, this is {given}"));
+        let cases: [(&dyn ToSql, Result<Value, Failure>); 8] = [
+            (&7, text("oseh_ujmk_1")),
+            (&7.0, text("oseh_ujmk_1")),
+            (&7.5, integer("REAL")),
+            (&f64::INFINITY, integer("REAL")),
+            (&f64::NAN, integer("NULL")), // SQLite binds it so
+            (&"7", integer("TEXT of 1 bytes")),
+            (&TextOf(b"\xff\xfe"), integer("TEXT of 2 bytes")),
+            (&b"7".as_slice(), integer("BLOB of 1 bytes")),
+        ];
+        for (user, expected) in cases {
+            assert_eq!(journal.ask("SELECT journal_key_uid(?)", [user]), expected);
+        }
+        assert_eq!(
+            journal.error("SELECT journal_decrypt(7, ?, ?)", (TextOf(b"oseh_ujmk_\xff"), &token)),
+            "journal_decrypt: bad_argument: key_uid must be TEXT, this is TEXT of 11 bytes that are not UTF-8"
+        );
+        assert_eq!(
+            journal.error("SELECT journal_decrypt(7, 'oseh_ujmk_1', ?)", [TextOf(b"gAAAAA\xff")]),
+            "journal_decrypt: token_invalid: not a Fernet token under key \"oseh_ujmk_1\""
+        );
+        for bytes in [&b"\xff\xfe"[..], b"a\0b", b"\0", b"\xed\xa0\x80"] {
+            let token = journal.text("SELECT journal_encrypt(7, ?)", [TextOf(bytes)]);
+            assert_eq!(key.decrypt(&token).unwrap(), bytes);
+        }
+    });
+}

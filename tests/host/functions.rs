@@ -1,0 +1,111 @@
+//! What is registered, what is documented and what is tested are the same; and how it is registered.
+
+use std::collections::BTreeSet;
+
+use crate::journal::Journal;
+use crate::process::Process;
+use crate::values::FUNCTIONS;
+
+/// A function and how many arguments it takes.
+type Signature = (String, u32);
+
+/// The calls in a text, such as `journal_evict(key_uid)`, optional arguments left out and given.
+fn calls_in(text: &str) -> BTreeSet<Signature> {
+    text.match_indices("journal_")
+        .filter_map(|(start, _)| {
+            let (name, rest) = text[start..].split_once('(')?;
+            let is_name = name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase());
+            let (arguments, _) = rest.split_once(')')?;
+            is_name.then(|| (name.to_owned(), arguments))
+        })
+        .flat_map(|(name, arguments)| {
+            let (required, optional) = arguments.split_once('[').unwrap_or((arguments, ""));
+            let count =
+                |text: &str| text.split(',').filter(|a| !a.trim().is_empty()).count() as u32;
+            let fewest = count(required);
+            (fewest..=fewest + count(optional)).map(move |count| (name.clone(), count))
+        })
+        .collect()
+}
+
+/// The reference card at the head of the source.
+fn documented() -> BTreeSet<Signature> {
+    let source = include_str!("../../src/lib.rs");
+    let card = source.split("```").nth(1).expect("the reference card");
+    let calls: Vec<&str> = card
+        .lines()
+        .filter_map(|line| line.split_once("->").map(|(call, _)| call))
+        .collect();
+    calls_in(&calls.join("\n"))
+}
+
+fn registered(journal: &Journal) -> BTreeSet<Signature> {
+    journal
+        .prepare(
+            "SELECT name, narg FROM pragma_function_list WHERE name LIKE 'journal%'
+             UNION ALL
+             SELECT m.name, (SELECT count(*) FROM pragma_table_xinfo(m.name) WHERE hidden)
+             FROM pragma_module_list AS m WHERE m.name LIKE 'journal%'",
+        )
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+#[test]
+fn the_registered_the_documented_and_the_tested_functions_are_the_same() {
+    Process::with_directory().run(|| {
+        let registered = registered(&Journal::in_memory());
+        let tested: BTreeSet<Signature> = FUNCTIONS
+            .iter()
+            .map(|(name, arguments, _)| ((*name).to_owned(), arguments.len() as u32))
+            .collect();
+        assert_eq!(registered, documented());
+        assert_eq!(registered, tested);
+    });
+}
+
+#[test]
+fn every_function_is_direct_only_and_none_is_deterministic_or_innocuous() {
+    const DETERMINISTIC: i64 = 0x800;
+    const DIRECTONLY: i64 = 0x80000;
+    const INNOCUOUS: i64 = 0x200000;
+    Process::with_directory().run(|| {
+        let journal = Journal::in_memory();
+        let flags: Vec<(String, i64)> = journal
+            .prepare("SELECT name, flags FROM pragma_function_list WHERE name LIKE 'journal%'")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(!flags.is_empty());
+        for (name, flags) in flags {
+            assert_eq!(
+                flags & (DETERMINISTIC | DIRECTONLY | INNOCUOUS),
+                DIRECTONLY,
+                "{name}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_seal_names_its_key_and_its_token() {
+    Process::with_directory().run(|| {
+        let journal = Journal::in_memory();
+        journal.key(7, "oseh_ujmk_old", 1.0);
+        let key = journal.key(7, "oseh_ujmk_new", 2.0);
+        let (id, uid, token): (i64, String, String) = journal
+            .query_row(
+                "SELECT key_id, key_uid, token FROM journal_seal(7, 'dear diary')",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert_eq!((id, uid.as_str()), (2, "oseh_ujmk_new"));
+        assert_eq!(key.decrypt(&token).unwrap(), b"dear diary");
+    });
+}
