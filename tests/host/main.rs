@@ -10,10 +10,15 @@ mod endpoint;
 mod journal;
 mod process;
 mod raw;
+mod values;
 
 mod arguments;
 mod bucket;
+mod databases;
 mod functions;
+mod keys;
+mod plaintexts;
+mod rows;
+mod schema;
 mod secrets;
-mod values;
 mod words;

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Set in the second process: the test's own directory.
 const DIRECTORY: &str = "JOURNAL_TEST_DIRECTORY";
-static STARTED: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+/// Set there too: which body of the test is to run.
+const NUMBER: &str = "JOURNAL_TEST_NUMBER";
 const LAST_WORD: &str = "the body came to its end";
 /// Far more than any test takes; one that hangs is stopped and fails.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -68,17 +69,17 @@ impl Process {
 
     /// Runs `body` there; fails as it fails.
     pub(crate) fn run<F: FnOnce()>(self, body: F) {
-        if std::env::var_os(DIRECTORY).is_some() {
-            body();
-            println!("{LAST_WORD}");
-            exit(0);
-        }
         let test = name_of_test::<F>();
-        // A second body would never run: its process ends after the first.
-        let mut started = STARTED.lock().unwrap();
-        assert!(!started.contains(&test), "one process a test");
-        started.push(test);
-        drop(started);
+        // A test may have several processes; each runs the body of its own number.
+        let number = number_of_run(test);
+        if let Some(wanted) = std::env::var_os(NUMBER) {
+            if wanted == *number {
+                body();
+                println!("{LAST_WORD}");
+                exit(0);
+            }
+            return;
+        }
         let directory = tempfile::tempdir().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([test, "--exact", "--nocapture"]);
@@ -91,6 +92,7 @@ impl Process {
             }
         }
         command
+            .env(NUMBER, number)
             .env(DIRECTORY, directory.path())
             .env("HOME", directory.path())
             .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -141,6 +143,15 @@ fn name_of_test<F>() -> &'static str {
         .and_then(|(_, rest)| rest.split_once("::{{closure}}"))
         .map(|(test, _)| test)
         .expect("a closure within a test")
+}
+
+/// How many bodies of the test came before this one.
+fn number_of_run(test: &'static str) -> String {
+    static RUNS: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    let mut runs = RUNS.lock().unwrap();
+    runs.push(test);
+    let before = runs.iter().filter(|run| **run == test).count() - 1;
+    before.to_string()
 }
 
 fn output_of(mut command: Command) -> (bool, String) {

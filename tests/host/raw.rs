@@ -3,7 +3,7 @@
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::{CStr, CString, c_int};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr;
 
 use rusqlite::Connection;
@@ -25,10 +25,15 @@ pub(crate) fn library() -> PathBuf {
 
 /// Loads the extension, with no entry point named, as `.load ./journal_crypt` does.
 pub(crate) fn load(connection: &Connection) -> rusqlite::Result<()> {
+    load_file(connection, &library())
+}
+
+/// Loads the extension from a copy of it.
+pub(crate) fn load_file(connection: &Connection, library: &Path) -> rusqlite::Result<()> {
     // SAFETY: the library is ours, and nothing else is loaded while loading is enabled.
     unsafe {
         connection.load_extension_enable()?;
-        let loaded = connection.load_extension(library(), None::<&str>);
+        let loaded = connection.load_extension(library, None::<&str>);
         connection.load_extension_disable()?;
         loaded
     }
@@ -54,6 +59,10 @@ impl Raw {
         let result = unsafe { ffi::sqlite3_open(path.as_ptr(), &mut db) };
         assert_eq!(result, ffi::SQLITE_OK);
         Self(db)
+    }
+
+    pub(crate) fn handle(&self) -> *mut ffi::sqlite3 {
+        self.0
     }
 
     /// The same connection for rusqlite, which leaves closing it to us.
@@ -144,4 +153,10 @@ impl RawStatement {
 pub(crate) fn memory_used() -> i64 {
     // SAFETY: takes nothing.
     unsafe { ffi::sqlite3_memory_used() }
+}
+
+/// Limits what SQLite may allocate in this process; 0 lifts the limit.
+pub(crate) fn limit_memory(bytes: i64) {
+    // SAFETY: takes a number.
+    unsafe { ffi::sqlite3_hard_heap_limit64(bytes) };
 }
