@@ -21,4 +21,5 @@ mod plaintexts;
 mod rows;
 mod schema;
 mod secrets;
+mod sqlite_errors;
 mod words;
