@@ -15,6 +15,7 @@ mod values;
 mod arguments;
 mod bucket;
 mod databases;
+mod flight;
 mod functions;
 mod keys;
 mod plaintexts;
