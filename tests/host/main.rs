@@ -14,6 +14,7 @@ mod values;
 
 mod arguments;
 mod bucket;
+mod closing;
 mod databases;
 mod flight;
 mod functions;
