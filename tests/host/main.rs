@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test's way to fail
 
 mod endpoint;
+mod entry;
 mod journal;
 mod process;
 mod raw;
@@ -19,6 +20,7 @@ mod databases;
 mod flight;
 mod functions;
 mod keys;
+mod loading;
 mod plaintexts;
 mod rows;
 mod schema;
