@@ -134,7 +134,7 @@ def test_children_forked_in_the_middle_of_a_fetch(scene):
          WARM, SLOW, COLD, str(CHILDREN), str(TOKENS)],
         env={"PATH": os.defpath, **scene.env, "JOURNAL_FETCH_TIMEOUT": "100"},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+    )
 
     def end():
         with suppress(ProcessLookupError):

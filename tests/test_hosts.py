@@ -300,7 +300,7 @@ def java():
             ["mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
              f"-Dartifact=org.xerial:sqlite-jdbc:{SQLITE_JDBC}", f"-DoutputDirectory={folder.resolve()}"],
             cwd=TARGET, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     classes = folder / "classes"
     done = subprocess.run(

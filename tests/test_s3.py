@@ -287,7 +287,7 @@ ODD_NAMES = [
     "a/b/c", "a b", " begins and ends ", "a  b", "é", "e\N{COMBINING ACUTE ACCENT}", "日本/語", "😀", "+", "a+b", "%", "%20", "%2F", "%2e%2e/x",
     "100%", "~", "~user", "'", '"', "it's \"so\"", "`", "*", "(a)", "!", "?", "?versionId=1", "#", "#top", "&a=b", "=",
     ";", ":", ",", "$", "@", "[a]", "{a}", "|", "^", "\\", "a\\..\\b", "<a>", "-._", "..a", "a..", "...", ".a", "a.",
-]  # fmt: skip
+]
 NOT_ON_RCLONE = ["a//b", "/a", "a/", "http://x/y", "x" * (1024 - len(PREFIX)), "é" * ((1024 - len(PREFIX)) // 2)]  # keeps them as files
 
 
@@ -442,7 +442,7 @@ PASSING = [
     faults.Status(429, "TooManyRequests"), faults.Status(500, "InternalError"), faults.Status(502, "BadGateway"),
     faults.Status(503, "SlowDown"), faults.Status(504, "GatewayTimeout"), faults.HalfBody(), faults.HalfBody(reset=True),
     faults.Close(), faults.Close(served=True), faults.Reset(), faults.Reset(served=True), faults.EndByClose(short=10),
-]  # fmt: skip
+]
 LASTING = {
     faults.ACCESS_DENIED: denied("the store answered 403 (AccessDenied)"),
     faults.Status(403, "RequestTimeTooSkewed"): denied(
