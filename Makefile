@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test check soak clean help symbols build-tools sqlite3-shell
+.PHONY: build demo test check soak clean help symbols build-tools sqlite3-shell java
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -33,7 +33,7 @@ demo: build sqlite3-shell  ## Write, read and lose a few hundred journal entries
 	@rm -rf target/demo && mkdir -p -m 700 target/demo
 	@JOURNAL_KEY_STORE="file://$(CURDIR)/target/demo/keys" $(SCRIPT) target/demo/journal.db < sql/demo.sql
 
-test: build sqlite3-shell $(VENV)/ready  ## Run all tests: Rust, Python and SQL
+test: build sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Python and SQL
 	@set -o pipefail; red=0; log=target/test.log; \
 	cargo test --release --locked --no-fail-fast 2>&1 | tee $$log || red=1; \
 	$(VENV)/bin/python -m pytest tests 2>&1 | tee -a $$log || red=1; \
@@ -116,6 +116,11 @@ build-tools:
 
 sqlite3-shell:
 	@missing=; command -v $(SQLITE3) >/dev/null || missing=" sqlite3"; $(install_missing)
+
+# For sqlite-jdbc, which loads the extension too.
+java:
+	@missing=; command -v javac >/dev/null || missing+=" default-jdk-headless"; \
+	command -v mvn >/dev/null || missing+=" maven"; $(install_missing)
 
 $(VENV)/ready: tests/requirements.txt
 	@missing=; $(find_python); [ -n "$$python" ] || missing=" python3 python3-venv"; $(install_missing); \

@@ -16,8 +16,6 @@ use crate::stats::{Counter, Stats};
 const TRIES: u32 = 4;
 /// The first backoff is a random part of this; each further one of twice as much.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-/// A store that is slow rather than silent leaves room for a second try.
-const SHARE_OF_DEADLINE: u32 = 2;
 /// Retries that the process may make in a row without a success.
 const BUDGET: u32 = 200;
 
@@ -45,7 +43,8 @@ impl Retry {
         for number in 1.. {
             let left = deadline.saturating_duration_since(Instant::now());
             let until = match number < TRIES {
-                true => Instant::now() + left / SHARE_OF_DEADLINE,
+                // A connection that went silent leaves room for another; a slow store has most of it.
+                true => Instant::now() + left * 3 / 4,
                 false => deadline,
             };
             let outcome = attempt(until);
