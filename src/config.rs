@@ -14,7 +14,13 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 use url::Url;
 
-use crate::secret::SecretString;
+pub mod aws;
+mod endpoint;
+pub mod metadata;
+pub mod profile;
+
+pub use aws::Aws;
+pub(crate) use aws::is_region;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();
 
@@ -78,25 +84,6 @@ pub struct Config {
     pub aws: Aws,
 }
 
-/// What the AWS command line would read, plus our own `JOURNAL_BUCKET_OWNER`.
-#[derive(Debug, Default)]
-pub struct Aws {
-    /// `AWS_REGION`, `AWS_DEFAULT_REGION`.
-    pub region: Option<String>,
-    /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`.
-    pub endpoint: Option<Url>,
-    /// `AWS_CA_BUNDLE`: a PEM file of the only roots to trust.
-    pub ca_bundle: Option<PathBuf>,
-    /// `HTTPS_PROXY`, an `http://` or `https://` proxy; it may hold a password.
-    pub proxy: Option<SecretString>,
-    /// `NO_PROXY`: comma-separated hosts.
-    pub no_proxy: String,
-    /// `JOURNAL_BUCKET_OWNER`: the account that must own the bucket.
-    pub bucket_owner: Option<String>,
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for temporary ones, `AWS_SESSION_TOKEN`.
-    pub keys: Option<(String, SecretString, Option<SecretString>)>,
-}
-
 impl Config {
     /// The process's configuration, read from the environment the first time.
     ///
@@ -135,11 +122,13 @@ impl Config {
                 "not a schema that may hold the key tables",
             ));
         }
+        let store = environment
+            .text("JOURNAL_KEY_STORE")?
+            .map(|text| store(&text))
+            .transpose()?;
+        let is_s3 = matches!(store, Some(StoreLocation::S3 { .. }));
         Ok(Self {
-            store: environment
-                .text("JOURNAL_KEY_STORE")?
-                .map(|v| store(&v))
-                .transpose()?,
+            store,
             cache_keys: environment.count("JOURNAL_CACHE_KEYS", 10_000, 100_000_000)?,
             key_prefix: match environment.raw("JOURNAL_KEY_PREFIX")? {
                 Some(prefix) => prefix,
@@ -152,64 +141,7 @@ impl Config {
             allow_http,
             schema,
             replicated,
-            aws: Aws::read(environment, allow_http)?,
-        })
-    }
-}
-
-impl Aws {
-    fn read(environment: &Environment<'_>, allow_http: bool) -> Result<Self, ConfigError> {
-        let mut endpoint = None;
-        for variable in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
-            if let Some(text) = environment.text(variable)? {
-                endpoint = Some(self::endpoint(variable, &text, allow_http)?);
-                break;
-            }
-        }
-        let mut region = environment.text("AWS_REGION")?;
-        if region.is_none() {
-            region = environment.text("AWS_DEFAULT_REGION")?;
-        }
-        if region.as_deref().is_some_and(|region| !is_region(region)) {
-            return Err(bad("AWS_REGION", "not a region's name"));
-        }
-        let keys = match (
-            environment.text("AWS_ACCESS_KEY_ID")?,
-            environment.text("AWS_SECRET_ACCESS_KEY")?,
-        ) {
-            (Some(id), Some(secret)) => Some((
-                id,
-                secret.into(),
-                environment.text("AWS_SESSION_TOKEN")?.map(Into::into),
-            )),
-            (Some(_), None) => {
-                return Err(bad(
-                    "AWS_SECRET_ACCESS_KEY",
-                    "missing beside AWS_ACCESS_KEY_ID",
-                ));
-            }
-            (None, _) => None,
-        };
-        let either = |upper, lower| match environment.text(lower) {
-            Ok(None) => environment.text(upper),
-            found => found,
-        };
-        let proxy = either("HTTPS_PROXY", "https_proxy")?;
-        if proxy.as_deref().is_some_and(|proxy| !is_http_proxy(proxy)) {
-            return Err(bad("HTTPS_PROXY", "not an http:// or https:// proxy"));
-        }
-        Ok(Self {
-            region,
-            endpoint,
-            ca_bundle: environment.text("AWS_CA_BUNDLE")?.map(PathBuf::from),
-            proxy: proxy.map(Into::into),
-            no_proxy: either("NO_PROXY", "no_proxy")?.unwrap_or_default(),
-            bucket_owner: match environment.text("JOURNAL_BUCKET_OWNER")? {
-                Some(owner) if owner.bytes().all(|b| b.is_ascii_alphanumeric()) => Some(owner),
-                Some(_) => return Err(bad("JOURNAL_BUCKET_OWNER", "not an account's id")),
-                None => None,
-            },
-            keys,
+            aws: Aws::read(environment, allow_http, is_s3)?,
         })
     }
 }
@@ -244,52 +176,6 @@ fn store(text: &str) -> Result<StoreLocation, ConfigError> {
             .ok_or(bad(VARIABLE, "not an absolute directory after file://"));
     }
     Err(bad(VARIABLE, "neither s3://bucket nor file:///directory"))
-}
-
-fn endpoint(variable: &'static str, text: &str, allow_http: bool) -> Result<Url, ConfigError> {
-    let url = Url::parse(text).map_err(|_| bad(variable, "not a URL"))?;
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => return Err(bad(variable, "a URL without a host")),
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if loopback || allow_http => {}
-        "http" => {
-            return Err(bad(
-                variable,
-                "http:// to another machine needs JOURNAL_ALLOW_HTTP=1",
-            ));
-        }
-        _ => return Err(bad(variable, "neither https:// nor http://")),
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(bad(variable, "holds a user or a password"));
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(bad(variable, "has a path or a query"));
-    }
-    Ok(url)
-}
-
-/// Whether `region` can be a region's name, `[a-z0-9-]+`: it becomes a part of a host's.
-pub(crate) fn is_region(region: &str) -> bool {
-    !region.is_empty()
-        && region
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-fn is_http_proxy(proxy: &str) -> bool {
-    match proxy.split_once("://") {
-        None => !proxy.is_empty(),
-        Some((scheme, rest)) => {
-            (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
-                && !rest.is_empty()
-        }
-    }
 }
 
 /// Variables by name; an empty one counts as unset, as the AWS command line has it.
@@ -350,12 +236,21 @@ impl Environment<'_> {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let lookup = |name: &str| {
-            let (_, value) = variables.iter().find(|(n, _)| *n == name)?;
-            Some(OsString::from(value))
-        };
-        Config::read(&Environment(&lookup), Some("sqlite3"))
+    impl Config {
+        /// The configuration of an environment with these variables and no others.
+        pub(crate) fn of_variables<T: AsRef<str>>(
+            variables: &[(&str, T)],
+        ) -> Result<Self, ConfigError> {
+            let lookup = |name: &str| {
+                let (_, value) = variables.iter().find(|(n, _)| *n == name)?;
+                Some(OsString::from(value.as_ref()))
+            };
+            Self::read(&Environment(&lookup), Some("sqlite3"))
+        }
+    }
+
+    pub(super) fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::of_variables(variables)
     }
 
     #[test]
@@ -445,40 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_loopback_unless_allowed() {
-        let endpoint = |url, allowed| {
-            read(&[
-                ("AWS_ENDPOINT_URL_S3", url),
-                ("JOURNAL_ALLOW_HTTP", allowed),
-            ])
-            .map(|config| config.aws.endpoint.unwrap().to_string())
-        };
-        for url in [
-            "http://127.0.0.1:9000/",
-            "http://localhost/",
-            "http://[::1]:80/",
-        ] {
-            assert!(endpoint(url, "0").is_ok(), "{url}");
-        }
-        assert_eq!(
-            endpoint("http://minio.internal:9000", "0")
-                .unwrap_err()
-                .to_string(),
-            "AWS_ENDPOINT_URL_S3: http:// to another machine needs JOURNAL_ALLOW_HTTP=1"
-        );
-        assert!(endpoint("http://minio.internal:9000", "1").is_ok());
-        assert!(endpoint("https://minio.internal:9000", "0").is_ok());
-        for url in [
-            "ftp://127.0.0.1",
-            "https://u:p@host",
-            "https://host/path",
-            "nonsense",
-        ] {
-            assert!(endpoint(url, "1").is_err(), "{url}");
-        }
-    }
-
-    #[test]
     fn auto_recognises_rqlited() {
         let none = |_: &str| None;
         let auto = |host| Config::read(&Environment(&none), host).unwrap().replicated;
@@ -487,17 +348,5 @@ mod tests {
         assert!(!auto(None));
         assert!(read(&[("JOURNAL_REPLICATED", "on")]).unwrap().replicated);
         assert!(!read(&[("JOURNAL_REPLICATED", "off")]).unwrap().replicated);
-    }
-
-    #[test]
-    fn debug_output_shows_no_credential() {
-        let config = read(&[
-            ("AWS_ACCESS_KEY_ID", "AK"),
-            ("AWS_SECRET_ACCESS_KEY", "planted-secret"),
-            ("AWS_SESSION_TOKEN", "planted-token"),
-            ("HTTPS_PROXY", "http://user:planted-password@proxy:3128"),
-        ])
-        .unwrap();
-        assert!(!format!("{config:?}").contains("planted"));
     }
 }

@@ -2,8 +2,12 @@
 
 use std::collections::TryReserveError;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::ops::{Deref, DerefMut, Range};
+use std::path::Path;
 
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroize;
 
 /// Bytes kept free before the content, so that the `ffi` layer can note there how to free the
@@ -42,6 +46,33 @@ impl SecretBytes {
         let mut copy = Self::zeroed(bytes.len())?;
         copy.copy_from_slice(bytes);
         Ok(copy)
+    }
+
+    /// The content of a regular file of at most `most` bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] also for what is no regular file, which could block or never end;
+    /// [`ErrorKind::FileTooLarge`]; the system's refusal.
+    pub fn of_file(path: &Path, most: usize) -> io::Result<Self> {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let mut file = File::open(path)?;
+        let mut content = Self::zeroed(most.saturating_add(1))
+            .map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
+        let mut length = 0;
+        while length <= most {
+            match file.read(&mut content[length..]) {
+                Ok(0) => {
+                    content.narrow(0..length);
+                    return Ok(content);
+                }
+                Ok(count) => length += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ErrorKind::FileTooLarge.into())
     }
 
     /// Keeps only `range` of the content, without moving it.
@@ -106,6 +137,18 @@ impl From<String> for SecretString {
     }
 }
 
+impl From<&str> for SecretString {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
 impl Drop for SecretString {
     fn drop(&mut self) {
         self.0.zeroize();
@@ -139,6 +182,18 @@ mod tests {
         assert_eq!(format!("{bytes:?}"), "SecretBytes");
         let text = SecretString::from("AKIDSECRET".to_owned());
         assert_eq!(format!("{text:?}"), "SecretString");
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(&SecretBytes::of_file(&path, 5).unwrap()[..], b"12345");
+        let kind = |path: &Path| SecretBytes::of_file(path, 4).unwrap_err().kind();
+        assert_eq!(kind(&path), ErrorKind::FileTooLarge);
+        assert_eq!(kind(root.path()), ErrorKind::NotFound);
+        assert_eq!(kind(Path::new("/dev/zero")), ErrorKind::NotFound);
     }
 
     #[test]

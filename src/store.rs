@@ -8,7 +8,7 @@ pub(crate) use retry::random_percent;
 pub mod s3;
 
 use std::fmt;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::id::ObjectName;
 use crate::secret::SecretBytes;
@@ -33,6 +33,20 @@ pub trait KeyStore: Send + Sync {
     fn probe(&self, name: &ObjectName, deadline: Instant) -> Probed {
         (self.fetch(name, None, deadline), None)
     }
+
+    /// The credentials in use; `None` for a store without any, or before the first were needed.
+    fn credentials(&self) -> Option<CredentialStatus> {
+        None
+    }
+}
+
+/// What may be told of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialStatus {
+    /// Where they came from: environment, profile, web identity, container or instance.
+    pub source: &'static str,
+    /// How long they last; `None` for those that do not expire.
+    pub expires_in: Option<Duration>,
 }
 
 /// What a probe found, and the store's clock.

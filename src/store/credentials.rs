@@ -1,11 +1,20 @@
 //! AWS credentials: what they are and where they come from.
 
-use crate::config::Aws;
+mod chain;
+mod container;
+mod document;
+mod instance;
+mod provider;
+mod service;
+mod web_identity;
+
+pub(super) use provider::Provider;
+use time::OffsetDateTime;
+
 use crate::secret::SecretString;
-use crate::store::StoreError;
 
 /// What a request is signed with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Credentials {
     /// The access key id; it stands in every signed request.
     pub(super) id: String,
@@ -15,14 +24,14 @@ pub(super) struct Credentials {
     pub(super) token: Option<SecretString>,
 }
 
-/// The credentials to sign with now.
-///
-/// # Errors
-/// [`StoreError::Denied`] where there are none.
-pub(super) fn of_environment(aws: &Aws) -> Result<Credentials, StoreError> {
-    let (id, secret, token) = aws
-        .keys
-        .clone()
-        .ok_or_else(|| StoreError::Denied("there are no AWS credentials".to_owned()))?;
-    Ok(Credentials { id, secret, token })
+/// Credentials as a source gives them.
+#[derive(Clone, Debug)]
+struct Found {
+    credentials: Credentials,
+    /// A word for where they came from.
+    source: &'static str,
+    /// When they end; `None` for those that do not.
+    expiration: Option<OffsetDateTime>,
+    /// Whether the source may have later ones before then.
+    is_renewable: bool,
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,13 +36,22 @@ impl Http {
     /// An agent for requests to the host of `endpoint`, with as many idle connections as there may be
     /// fetches.
     pub(super) fn new(aws: &Aws, endpoint: &Url, idle: usize) -> Result<Self, ConfigError> {
+        Self::with(aws, proxy(aws, endpoint)?, idle)
+    }
+
+    /// An agent for a service of this machine's or its container's, which no proxy may come between.
+    pub(super) fn direct(aws: &Aws) -> Result<Self, ConfigError> {
+        Self::with(aws, None, 1)
+    }
+
+    fn with(aws: &Aws, proxy: Option<ureq::Proxy>, idle: usize) -> Result<Self, ConfigError> {
         let tls = TlsConfig::builder().root_certs(roots(aws)?).build();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .save_redirect_history(false)
-            .proxy(proxy(aws, endpoint)?)
+            .proxy(proxy)
             .tls_config(tls)
             .max_idle_connections(idle)
             .max_idle_connections_per_host(idle)
@@ -55,9 +65,9 @@ impl Http {
     }
 
     /// Sends `request` and reads at most `most` bytes of the answer's body before `deadline`.
-    pub(super) fn send(
+    pub(super) fn send<B: Deref<Target = [u8]>>(
         &self,
-        request: Request<Vec<u8>>,
+        request: Request<B>,
         most: usize,
         deadline: Instant,
     ) -> Result<Answer, StoreError> {
@@ -66,16 +76,17 @@ impl Http {
             return Err(StoreError::unreachable("no answer in time"));
         }
         // A GET with an empty body would announce a body.
-        let sent = match request.body().is_empty() {
+        let (parts, body) = request.into_parts();
+        let sent = match body.is_empty() {
             true => self.agent.run(
                 self.agent
-                    .configure_request(request.map(drop))
+                    .configure_request(Request::from_parts(parts, ()))
                     .timeout_global(Some(left))
                     .build(),
             ),
             false => self.agent.run(
                 self.agent
-                    .configure_request(request)
+                    .configure_request(Request::from_parts(parts, &body[..]))
                     .timeout_global(Some(left))
                     .build(),
             ),

@@ -17,10 +17,10 @@ use time::format_description::well_known::Rfc2822;
 use url::Url;
 
 use self::signature::{header, sign};
-use super::credentials;
+use super::credentials::Provider;
 use super::http::{Answer, Http};
 use super::retry::Retry;
-use super::{Fetched, KeyStore, MOST_BYTES, Probed, StoreError};
+use super::{CredentialStatus, Fetched, KeyStore, MOST_BYTES, Probed, StoreError};
 use crate::config::{Aws, Config, ConfigError, is_region};
 use crate::id::ObjectName;
 use crate::stats::Stats;
@@ -34,6 +34,7 @@ pub struct S3 {
     aws: &'static Aws,
     http: Http,
     retry: Retry,
+    credentials: Provider,
     /// The region that requests are signed for; mended when Amazon names another one.
     region: RwLock<String>,
 }
@@ -55,6 +56,7 @@ impl S3 {
             bucket: bucket.to_owned(),
             aws,
             http: Http::new(aws, &origin, config.fetch_threads.get())?,
+            credentials: Provider::new(aws, Arc::clone(&stats)),
             retry: Retry::new(stats),
             region: RwLock::new(region),
         })
@@ -75,7 +77,8 @@ impl S3 {
     }
 
     /// Sends a signed request for the object `name` and gives the answer, whatever its status. Sent once
-    /// more where the bucket turns out to lie in another region.
+    /// more where the bucket turns out to lie in another region, and once more with other credentials
+    /// where the store calls the first ones expired.
     fn exchange(
         &self,
         method: Method,
@@ -88,13 +91,13 @@ impl S3 {
         if let Some(owner) = &self.aws.bucket_owner {
             headers.insert("x-amz-expected-bucket-owner", header(owner)?);
         }
-        let credentials = credentials::of_environment(self.aws)?;
+        let mut credentials = self.credentials.get(deadline)?;
         let mut region = self
             .region
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let mut mended = false;
+        let (mut mended, mut renewed) = (false, false);
         loop {
             let url = self.url(name, query, &region)?;
             let request = sign(
@@ -106,6 +109,13 @@ impl S3 {
                 &region,
             )?;
             let answer = self.http.send(request, MOST_ERROR_BYTES, deadline)?;
+            if !renewed
+                && calls_expired(&answer)
+                && let Some(others) = self.credentials.renew(&credentials, deadline)?
+            {
+                (credentials, renewed) = (others, true);
+                continue;
+            }
             match self.other_region(&answer) {
                 Some(other) if other != region && !mended => {
                     let mut current = self.region.write().unwrap_or_else(PoisonError::into_inner);
@@ -159,6 +169,10 @@ impl KeyStore for S3 {
             }
             Err(error) => (Err(error), None),
         }
+    }
+
+    fn credentials(&self) -> Option<CredentialStatus> {
+        self.credentials.status()
     }
 }
 
@@ -219,6 +233,15 @@ impl ErrorDocument {
             .and_then(|xml| quick_xml::de::from_str(xml).ok())
             .unwrap_or_default()
     }
+}
+
+/// Whether temporary credentials have ended before we expected it.
+fn calls_expired(answer: &Answer) -> bool {
+    matches!(answer.status.as_u16(), 400 | 401 | 403)
+        && matches!(
+            ErrorDocument::of(answer).code.as_str(),
+            "ExpiredToken" | "TokenRefreshRequired"
+        )
 }
 
 /// What an answer other than the object means

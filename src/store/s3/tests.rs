@@ -41,6 +41,7 @@ fn store(endpoint: Option<&str>) -> S3 {
         aws,
         http: Http::new(aws, &url, 1).unwrap(),
         retry: Retry::new(Arc::default()),
+        credentials: Provider::new(aws, Arc::default()),
         region: RwLock::new("us-east-1".to_owned()),
     }
 }

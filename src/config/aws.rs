@@ -1,0 +1,311 @@
+//! How to reach AWS: what its command line reads from the environment and the profile, plus our own
+//! `JOURNAL_BUCKET_OWNER`.
+
+use std::path::PathBuf;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use url::Url;
+
+use super::endpoint::Endpoints;
+use super::metadata::{Container, Instance};
+use super::profile::{Profile, ProfileFiles};
+use super::{ConfigError, Environment, bad};
+use crate::secret::SecretString;
+
+/// What decides where requests go and whose they are.
+#[derive(Debug, Default)]
+pub struct Aws {
+    /// `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's `region`.
+    pub region: Option<String>,
+    /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or the profile's for S3.
+    pub endpoint: Option<Url>,
+    /// `AWS_ENDPOINT_URL_STS`, `AWS_ENDPOINT_URL`, or the profile's for STS.
+    pub sts_endpoint: Option<Url>,
+    /// `AWS_CA_BUNDLE`, the profile's `ca_bundle`: a PEM file of the only roots to trust.
+    pub ca_bundle: Option<PathBuf>,
+    /// `HTTPS_PROXY`, an `http://` or `https://` proxy; it may hold a password.
+    pub proxy: Option<SecretString>,
+    /// `NO_PROXY`: comma-separated hosts.
+    pub no_proxy: String,
+    /// `JOURNAL_BUCKET_OWNER`: the account that must own the bucket.
+    pub bucket_owner: Option<String>,
+    /// Credentials of the environment.
+    pub keys: Option<Keys>,
+    /// The shared files, which are read again whenever credentials are looked for.
+    pub profile: ProfileFiles,
+    /// A role to assume with a token of someone else's.
+    pub web_identity: WebIdentity,
+    /// The service that hands out a container's credentials.
+    pub container: Option<Container>,
+    /// The service that hands out an EC2 instance's; `None` where it must not be asked.
+    pub instance: Option<Instance>,
+}
+
+/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for temporary ones, `AWS_SESSION_TOKEN`.
+#[derive(Debug)]
+pub struct Keys {
+    /// The access key id.
+    pub id: String,
+    /// The secret access key.
+    pub secret: SecretString,
+    /// The session token.
+    pub token: Option<SecretString>,
+    /// `AWS_CREDENTIAL_EXPIRATION`: when they end.
+    pub expiration: Option<OffsetDateTime>,
+}
+
+/// `AWS_WEB_IDENTITY_TOKEN_FILE` and what goes with it; what is not set may be the profile's.
+#[derive(Debug, Default)]
+pub struct WebIdentity {
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE`: where the token is, now and after it was renewed.
+    pub token_file: Option<PathBuf>,
+    /// `AWS_ROLE_ARN`.
+    pub role: Option<String>,
+    /// `AWS_ROLE_SESSION_NAME`.
+    pub session: Option<String>,
+}
+
+impl Aws {
+    /// Reads the profile's settings only where S3 is asked for keys: elsewhere its files do not matter.
+    pub(super) fn read(
+        environment: &Environment<'_>,
+        allow_http: bool,
+        is_s3: bool,
+    ) -> Result<Self, ConfigError> {
+        let files = ProfileFiles::of(environment)?;
+        let profile = match is_s3 {
+            true => files.read()?,
+            false => Profile::default(),
+        };
+        let endpoints = Endpoints {
+            environment,
+            profile: &profile,
+            allow_http,
+        };
+        let either = |upper, lower| match environment.text(lower) {
+            Ok(None) => environment.text(upper),
+            found => found,
+        };
+        let proxy = either("HTTPS_PROXY", "https_proxy")?;
+        if proxy.as_deref().is_some_and(|proxy| !is_http_proxy(proxy)) {
+            return Err(bad("HTTPS_PROXY", "not an http:// or https:// proxy"));
+        }
+        let ca_bundle = environment.text("AWS_CA_BUNDLE")?;
+        Ok(Self {
+            region: region(environment, &profile)?,
+            endpoint: endpoints.of("AWS_ENDPOINT_URL_S3", "s3")?,
+            sts_endpoint: endpoints.of("AWS_ENDPOINT_URL_STS", "sts")?,
+            ca_bundle: ca_bundle
+                .or_else(|| text(&profile, "ca_bundle"))
+                .map(PathBuf::from),
+            proxy: proxy.map(Into::into),
+            no_proxy: either("NO_PROXY", "no_proxy")?.unwrap_or_default(),
+            bucket_owner: match environment.text("JOURNAL_BUCKET_OWNER")? {
+                Some(owner) if owner.bytes().all(|b| b.is_ascii_alphanumeric()) => Some(owner),
+                Some(_) => return Err(bad("JOURNAL_BUCKET_OWNER", "not an account's id")),
+                None => None,
+            },
+            keys: Keys::of(environment)?,
+            web_identity: WebIdentity {
+                token_file: environment
+                    .text("AWS_WEB_IDENTITY_TOKEN_FILE")?
+                    .map(PathBuf::from),
+                role: environment.text("AWS_ROLE_ARN")?,
+                session: environment.text("AWS_ROLE_SESSION_NAME")?,
+            },
+            container: Container::of(environment)?,
+            instance: Instance::of(environment, &profile, allow_http)?,
+            profile: files,
+        })
+    }
+}
+
+impl Keys {
+    fn of(environment: &Environment<'_>) -> Result<Option<Self>, ConfigError> {
+        let Some(id) = environment.text("AWS_ACCESS_KEY_ID")? else {
+            return Ok(None);
+        };
+        let Some(secret) = environment.text("AWS_SECRET_ACCESS_KEY")? else {
+            return Err(bad(
+                "AWS_SECRET_ACCESS_KEY",
+                "missing beside AWS_ACCESS_KEY_ID",
+            ));
+        };
+        let mut token = environment.text("AWS_SESSION_TOKEN")?;
+        if token.is_none() {
+            token = environment.text("AWS_SECURITY_TOKEN")?;
+        }
+        let expiration = environment
+            .text("AWS_CREDENTIAL_EXPIRATION")?
+            .map(|text| {
+                OffsetDateTime::parse(&text, &Rfc3339)
+                    .map_err(|_| bad("AWS_CREDENTIAL_EXPIRATION", "not a date and time"))
+            })
+            .transpose()?;
+        Ok(Some(Self {
+            id,
+            secret: secret.into(),
+            token: token.map(Into::into),
+            expiration,
+        }))
+    }
+}
+
+fn region(environment: &Environment<'_>, profile: &Profile) -> Result<Option<String>, ConfigError> {
+    let named = [
+        ("AWS_REGION", environment.text("AWS_REGION")?),
+        (
+            "AWS_DEFAULT_REGION",
+            environment.text("AWS_DEFAULT_REGION")?,
+        ),
+        ("region of the AWS profile", text(profile, "region")),
+    ];
+    for (variable, region) in named {
+        match region {
+            Some(region) if is_region(&region) => return Ok(Some(region)),
+            Some(_) => return Err(bad(variable, "not a region's name")),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn text(profile: &Profile, name: &str) -> Option<String> {
+    profile.get(name).map(|value| value.expose().to_owned())
+}
+
+/// Whether `region` can be a region's name, `[a-z0-9-]+`: it becomes a part of a host's.
+pub(crate) fn is_region(region: &str) -> bool {
+    !region.is_empty()
+        && region
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_http_proxy(proxy: &str) -> bool {
+    match proxy.split_once("://") {
+        None => !proxy.is_empty(),
+        Some((scheme, rest)) => {
+            (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+                && !rest.is_empty()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::read;
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_credential() {
+        let config = read(&[
+            ("AWS_ACCESS_KEY_ID", "AK"),
+            ("AWS_SECRET_ACCESS_KEY", "planted-secret"),
+            ("AWS_SESSION_TOKEN", "planted-token"),
+            ("HTTPS_PROXY", "http://user:planted-password@proxy:3128"),
+        ])
+        .unwrap();
+        assert!(!format!("{config:?}").contains("planted"));
+    }
+
+    #[test]
+    fn the_profile_stands_behind_the_environment() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("config");
+        std::fs::write(
+            &file,
+            "[default]\nregion = eu-west-1\nendpoint_url = https://all.internal\nservices = s\n\
+             ca_bundle = /ca.pem\n[services s]\nsts =\n  endpoint_url = https://sts.internal\n",
+        )
+        .unwrap();
+        let file = file.to_str().unwrap();
+        let aws = |more: &[(&str, &str)]| {
+            let store = [
+                ("JOURNAL_KEY_STORE", "s3://bucket"),
+                ("AWS_CONFIG_FILE", file),
+            ];
+            let aws = read(&[&store, more].concat()).unwrap().aws;
+            let url = |url: Option<Url>| url.map_or_else(String::new, |url| url.to_string());
+            (
+                aws.region.unwrap_or_default(),
+                url(aws.endpoint),
+                url(aws.sts_endpoint),
+                aws.ca_bundle.unwrap_or_default().display().to_string(),
+            )
+        };
+        let expected = |region: &str, s3: &str, sts: &str, ca: &str| {
+            (region.into(), s3.into(), sts.into(), ca.into())
+        };
+        assert_eq!(
+            aws(&[]),
+            expected(
+                "eu-west-1",
+                "https://all.internal/",
+                "https://sts.internal/",
+                "/ca.pem"
+            )
+        );
+        assert_eq!(
+            aws(&[
+                ("AWS_DEFAULT_REGION", "eu-north-1"),
+                ("AWS_ENDPOINT_URL", "https://env.internal"),
+                ("AWS_CA_BUNDLE", "/env.pem"),
+            ]),
+            expected(
+                "eu-north-1",
+                "https://env.internal/",
+                "https://env.internal/",
+                "/env.pem"
+            )
+        );
+        assert_eq!(
+            aws(&[
+                ("AWS_REGION", "us-west-2"),
+                ("AWS_DEFAULT_REGION", "eu-north-1"),
+                ("AWS_ENDPOINT_URL_S3", "https://s3.env"),
+            ]),
+            expected(
+                "us-west-2",
+                "https://s3.env/",
+                "https://sts.internal/",
+                "/ca.pem"
+            )
+        );
+        assert_eq!(
+            aws(&[
+                ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+                ("AWS_ENDPOINT_URL_S3", "https://s3.env"),
+            ]),
+            expected("eu-west-1", "", "", "/ca.pem")
+        );
+        // A directory of keys has nothing to do with it.
+        let elsewhere = read(&[
+            ("JOURNAL_KEY_STORE", "file:///srv/keys"),
+            ("AWS_CONFIG_FILE", file),
+        ]);
+        assert_eq!(elsewhere.unwrap().aws.region, None);
+    }
+
+    #[test]
+    fn credentials_of_the_environment_may_say_when_they_end() {
+        let keys = |expiration: &str| {
+            read(&[
+                ("AWS_ACCESS_KEY_ID", "AK"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+                ("AWS_SECURITY_TOKEN", "old name"),
+                ("AWS_CREDENTIAL_EXPIRATION", expiration),
+            ])
+            .map(|config| config.aws.keys.unwrap())
+        };
+        let keys_until = keys("2026-01-02T03:04:05Z").unwrap();
+        assert_eq!(
+            keys_until.expiration.unwrap().unix_timestamp(),
+            1_767_323_045
+        );
+        assert_eq!(keys_until.token.unwrap().expose(), "old name");
+        assert_eq!(keys("").unwrap().expiration, None);
+        assert!(keys("tomorrow").is_err());
+    }
+}

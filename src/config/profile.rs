@@ -1,0 +1,371 @@
+//! The profile of AWS's shared config and credentials files
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html>).
+//!
+//! Read as the AWS command line reads them, but a line that is no setting is passed over: it belongs to
+//! some other tool, whose file this is too. Values live in memory that is wiped.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use super::{ConfigError, Environment, bad};
+use crate::secret::{SecretBytes, SecretString};
+
+/// Far more than any of these files has.
+const MOST_BYTES: usize = 1 << 20;
+const CONFIG: &str = "AWS_CONFIG_FILE";
+const CREDENTIALS: &str = "AWS_SHARED_CREDENTIALS_FILE";
+
+/// Which profile of which files.
+#[derive(Debug, Default)]
+pub struct ProfileFiles {
+    /// `AWS_PROFILE`, `AWS_DEFAULT_PROFILE`; without one it is `default`, which need not be there.
+    name: Option<String>,
+    /// `AWS_CONFIG_FILE`, or `~/.aws/config`.
+    config: Option<File>,
+    /// `AWS_SHARED_CREDENTIALS_FILE`, or `~/.aws/credentials`.
+    credentials: Option<File>,
+}
+
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// Named by its variable: then it is a mistake that it cannot be read.
+    variable: Option<&'static str>,
+}
+
+impl ProfileFiles {
+    pub(super) fn of(environment: &Environment<'_>) -> Result<Self, ConfigError> {
+        let mut name = environment.text("AWS_PROFILE")?;
+        if name.is_none() {
+            name = environment.text("AWS_DEFAULT_PROFILE")?;
+        }
+        let home = match environment.text("HOME")? {
+            None if cfg!(windows) => environment.text("USERPROFILE")?,
+            home => home,
+        };
+        let home = home.map(PathBuf::from);
+        let file = |variable, default| -> Result<Option<File>, ConfigError> {
+            Ok(match (environment.text(variable)?, &home) {
+                (Some(path), home) => Some(File {
+                    path: match (path.strip_prefix("~/"), home) {
+                        (Some(below), Some(home)) => home.join(below),
+                        _ => path.into(),
+                    },
+                    variable: Some(variable),
+                }),
+                (None, Some(home)) => Some(File {
+                    path: home.join(".aws").join(default),
+                    variable: None,
+                }),
+                (None, None) => None,
+            })
+        };
+        Ok(Self {
+            config: file(CONFIG, "config")?,
+            credentials: file(CREDENTIALS, "credentials")?,
+            name,
+        })
+    }
+
+    /// Whether a profile was asked for by name.
+    pub fn is_named(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// The profile as it stands in the files now.
+    ///
+    /// # Errors
+    /// A file that was named and cannot be read, or that is no text.
+    pub fn read(&self) -> Result<Profile, ConfigError> {
+        let name = self.name.as_deref().unwrap_or("default");
+        let mut profile = Profile::default();
+        if let Some(text) = read(self.config.as_ref(), CONFIG)? {
+            let text = utf8(&text, CONFIG)?;
+            profile.config = settings(text, |title| match words(title) {
+                (title, None) => title == "default" && name == "default",
+                (kind, Some(title)) => kind == "profile" && title == name,
+            });
+            if let Some(services) = find(profile.config.as_deref(), "services") {
+                profile.services = settings(text, |title| {
+                    words(title) == ("services", Some(services.expose()))
+                });
+            }
+        }
+        if let Some(text) = read(self.credentials.as_ref(), CREDENTIALS)? {
+            profile.credentials = settings(utf8(&text, CREDENTIALS)?, |title| title == name);
+        }
+        Ok(profile)
+    }
+}
+
+/// The settings of one profile.
+#[derive(Debug, Default)]
+pub struct Profile {
+    config: Option<Settings>,
+    credentials: Option<Settings>,
+    services: Option<Settings>,
+}
+
+/// Settings by name, in the order of the file; one of a nested block is `block.name`.
+type Settings = Vec<(String, SecretString)>;
+
+impl Profile {
+    /// Whether one of the files has it.
+    pub fn exists(&self) -> bool {
+        self.config.is_some() || self.credentials.is_some()
+    }
+
+    /// A setting; the credentials file's goes before the config file's.
+    pub fn get(&self, name: &str) -> Option<&SecretString> {
+        self.in_credentials(name).or_else(|| self.in_config(name))
+    }
+
+    /// A setting of the config file.
+    pub fn in_config(&self, name: &str) -> Option<&SecretString> {
+        find(self.config.as_deref(), name)
+    }
+
+    /// A setting of the credentials file.
+    pub fn in_credentials(&self, name: &str) -> Option<&SecretString> {
+        find(self.credentials.as_deref(), name)
+    }
+
+    /// The endpoint of `service`: of its own in the profile's `services`, else of the profile.
+    pub fn endpoint(&self, service: &str) -> Option<&SecretString> {
+        find(self.services.as_deref(), &format!("{service}.endpoint_url"))
+            .or_else(|| self.get("endpoint_url"))
+    }
+}
+
+fn find<'a>(
+    settings: Option<&'a [(String, SecretString)]>,
+    name: &str,
+) -> Option<&'a SecretString> {
+    let (_, value) = settings?.iter().rfind(|(n, _)| n == name)?;
+    (!value.expose().is_empty()).then_some(value)
+}
+
+fn read(file: Option<&File>, variable: &'static str) -> Result<Option<SecretBytes>, ConfigError> {
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    match SecretBytes::of_file(&file.path, MOST_BYTES) {
+        Ok(text) => Ok(Some(text)),
+        // No file, and what is none, such as /dev/null, has no profile.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        // A service may run under another's HOME.
+        Err(_) if file.variable.is_none() => Ok(None),
+        Err(_) => Err(bad(variable, "cannot be read")),
+    }
+}
+
+fn utf8<'a>(text: &'a [u8], variable: &'static str) -> Result<&'a str, ConfigError> {
+    let text = std::str::from_utf8(text).map_err(|_| bad(variable, "not UTF-8"))?;
+    Ok(text.trim_start_matches('\u{feff}'))
+}
+
+/// The settings of the sections whose title is `wanted`; `None` where there is no such section.
+fn settings(text: &str, wanted: impl Fn(&str) -> bool) -> Option<Settings> {
+    let mut found: Option<Settings> = None;
+    let mut inside = false;
+    // The last setting that is not nested, and how far it is indented: what stands further in is its block.
+    let mut block: Option<(usize, String)> = None;
+    for line in text.lines() {
+        let content = line.trim();
+        if content.is_empty() || content.starts_with(['#', ';']) {
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        let outer = block.as_ref().filter(|(of_block, _)| indent > *of_block);
+        if outer.is_none()
+            && let Some(title) = content.strip_prefix('[')
+        {
+            let title = title.rfind(']').map_or(title, |end| &title[..end]);
+            inside = wanted(title.trim());
+            block = None;
+            if inside {
+                found.get_or_insert_default();
+            }
+            continue;
+        }
+        let Some((name, value)) = content.split_once(['=', ':']) else {
+            continue;
+        };
+        let name = name.trim().to_ascii_lowercase();
+        let setting = match outer {
+            Some((_, block)) => format!("{block}.{name}"),
+            None => {
+                block = Some((indent, name.clone()));
+                name
+            }
+        };
+        if inside && let Some(found) = &mut found {
+            found.push((setting, SecretString::from(value.trim())));
+        }
+    }
+    found
+}
+
+/// A title's kind and name, `profile "a b"`; a title of one word is its kind.
+fn words(title: &str) -> (&str, Option<&str>) {
+    match title.split_once(char::is_whitespace) {
+        None => (title, None),
+        Some((kind, name)) => (kind, Some(name.trim().trim_matches(['"', '\'']))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn files(root: &Path, name: Option<&str>, config: &str, credentials: &str) -> ProfileFiles {
+        let file = |name: &str, content: &str| {
+            let path = root.join(name);
+            std::fs::write(&path, content).unwrap();
+            Some(File {
+                path,
+                variable: None,
+            })
+        };
+        ProfileFiles {
+            name: name.map(Into::into),
+            config: file("config", config),
+            credentials: file("credentials", credentials),
+        }
+    }
+
+    fn profile(name: Option<&str>, config: &str, credentials: &str) -> Profile {
+        let root = tempfile::tempdir().unwrap();
+        files(root.path(), name, config, credentials)
+            .read()
+            .unwrap()
+    }
+
+    const FILE: &str = "\
+# a comment
+[default]
+region = eu-west-1   
+; another
+[profile one]
+Region=eu-north-1
+[profile \"two words\"]
+region : us-west-2
+[one]
+region = not-a-profile
+[sso-session one]
+region = nor-this
+[profile one]
+output = json
+";
+
+    #[test]
+    fn a_profile_of_the_config_file_has_its_prefix_unless_it_is_the_default() {
+        for (name, expected) in [
+            (None, Some("eu-west-1")),
+            (Some("default"), Some("eu-west-1")),
+            (Some("one"), Some("eu-north-1")),
+            (Some("two words"), Some("us-west-2")),
+            (Some("two"), None),
+            (Some("profile one"), None),
+        ] {
+            let profile = profile(name, FILE, "");
+            let region = profile.get("region").map(SecretString::expose);
+            assert_eq!(region, expected, "{name:?}");
+            assert_eq!(profile.exists(), expected.is_some(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_credentials_file_goes_before_the_config_file_and_has_no_prefix() {
+        let profile = profile(
+            Some("one"),
+            "[profile one]\nregion = a\nrole_arn = b\n",
+            "[profile one]\nregion = wrong\n[one]\n  region = c\n  aws_access_key_id = AK=:=\n",
+        );
+        let get = |name| profile.get(name).map(SecretString::expose);
+        assert_eq!(get("region"), Some("c"));
+        assert_eq!(get("role_arn"), Some("b"));
+        assert_eq!(get("aws_access_key_id"), Some("AK=:="));
+        assert!(profile.in_config("aws_access_key_id").is_none());
+    }
+
+    #[test]
+    fn nested_settings_are_told_from_the_profile_s_own() {
+        let profile = profile(
+            None,
+            "[default]\n\
+             services = mine\n\
+             s3 =\n  endpoint_url = https://not-this\n  region = nor-this\n\
+             region = eu-west-1\n\
+             credential_process =\n   /bin/without-a-sign\n   [no header]\n\
+             [services mine]\n\
+             s3 = \n\n  endpoint_url = https://s3.internal\n\
+             sts =\n\tendpoint_url=https://sts.internal\n",
+            "",
+        );
+        let of = |setting: Option<&SecretString>| setting.map(|s| s.expose().to_owned());
+        assert_eq!(of(profile.get("region")).as_deref(), Some("eu-west-1"));
+        assert_eq!(
+            of(profile.endpoint("s3")).as_deref(),
+            Some("https://s3.internal")
+        );
+        assert_eq!(
+            of(profile.endpoint("sts")).as_deref(),
+            Some("https://sts.internal")
+        );
+        assert_eq!(of(profile.endpoint("ec2")), None);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_has_no_profile_and_one_that_is_no_text_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let mut files = files(root.path(), None, "", "[default]\naws_access_key_id = AK\n");
+        for path in [
+            root.path().join("none"),
+            root.path().join("config/x"),
+            "/dev/null".into(),
+        ] {
+            files.config = Some(File {
+                path,
+                variable: Some(CONFIG),
+            });
+            assert!(files.read().unwrap().exists());
+        }
+        std::fs::write(root.path().join("credentials"), b"[default]\n\xff=\xff\n").unwrap();
+        let error = files.read().unwrap_err().to_string();
+        assert_eq!(error, "AWS_SHARED_CREDENTIALS_FILE: not UTF-8");
+        files.config = Some(File {
+            path: root.path().into(),
+            variable: Some(CONFIG),
+        });
+        files.credentials = None;
+        assert!(!files.read().unwrap().exists());
+    }
+
+    #[test]
+    fn the_files_are_below_home_unless_they_are_named() {
+        let paths = |variables: &[(&str, &str)]| {
+            let lookup = |name: &str| {
+                let (_, value) = variables.iter().find(|(n, _)| *n == name)?;
+                Some(std::ffi::OsString::from(value))
+            };
+            let files = ProfileFiles::of(&Environment(&lookup)).unwrap();
+            [files.config, files.credentials].map(|f| Some(f?.path.to_string_lossy().into_owned()))
+        };
+        let expected = |config: Option<&str>, credentials: Option<&str>| {
+            [config, credentials].map(|path| path.map(str::to_owned))
+        };
+        assert_eq!(paths(&[]), expected(None, None));
+        assert_eq!(
+            paths(&[("HOME", "/home/me"), ("AWS_CONFIG_FILE", "/etc/aws")]),
+            expected(Some("/etc/aws"), Some("/home/me/.aws/credentials"))
+        );
+        assert_eq!(
+            paths(&[("HOME", "/home/me"), ("AWS_SHARED_CREDENTIALS_FILE", "~/c")]),
+            expected(Some("/home/me/.aws/config"), Some("/home/me/c"))
+        );
+    }
+}

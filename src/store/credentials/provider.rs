@@ -1,0 +1,544 @@
+//! The credentials to sign with now, renewed before they end.
+//!
+//! A thread of its own looks for them, and at most one at a time: some five minutes before they end, while
+//! others go on with those that are valid; and when they have ended, or the store calls them expired, while
+//! the fetches wait, each until its own deadline. No thread stays. A forked child builds all of this anew.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use super::{Credentials, Found, chain};
+use crate::config::Aws;
+use crate::ffi::system;
+use crate::flight::Flight;
+use crate::stats::Stats;
+use crate::store::retry::{Retry, random_percent};
+use crate::store::{CredentialStatus, StoreError};
+
+/// How long before their end credentials are renewed, and at most how much sooner, so that a fleet that
+/// started together does not ask together.
+const EARLY: Duration = Duration::from_secs(300);
+const JITTER: Duration = Duration::from_secs(60);
+/// How long one search may take, its retries included.
+const SEARCH: Duration = Duration::from_secs(10);
+/// How long after a failed search the next one begins: while credentials are valid, and while none are.
+const PAUSE_VALID: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The credentials of one store.
+pub(in crate::store) struct Provider {
+    shared: Arc<Shared>,
+}
+
+type Search = Box<dyn Fn(Instant) -> Result<Found, StoreError> + Send + Sync>;
+type Clock = Box<dyn Fn() -> (Duration, OffsetDateTime) + Send + Sync>;
+type Outcome = Result<Arc<Credentials>, StoreError>;
+
+struct Shared {
+    search: Search,
+    retry: Retry,
+    stats: Arc<Stats>,
+    /// Time that counts a machine's sleep, and the date.
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+/// Times are those of the clock.
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    flight: Option<Arc<Flight<Outcome>>>,
+    /// The last search's failure, which answers everyone until then.
+    failed: Option<(Duration, StoreError)>,
+    /// Until when no other answer of the store starts a search.
+    renewed: Duration,
+}
+
+struct Held {
+    credentials: Arc<Credentials>,
+    source: &'static str,
+    /// From when on they are renewed, and when they end.
+    due: Option<Duration>,
+    end: Option<Duration>,
+}
+
+impl Provider {
+    /// The credentials that `aws` leads to. Nothing is looked for yet.
+    pub(in crate::store) fn new(aws: &'static Aws, stats: Arc<Stats>) -> Self {
+        let search = Box::new(move |deadline| chain::search(aws, deadline));
+        let clock = || (system::uptime(), OffsetDateTime::now_utc());
+        Self::over(search, stats, Box::new(clock))
+    }
+
+    fn over(search: Search, stats: Arc<Stats>, clock: Clock) -> Self {
+        let shared = Shared {
+            search,
+            retry: Retry::new(Arc::clone(&stats)),
+            stats,
+            clock,
+            state: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The credentials to sign with now; waits for them only where there are no valid ones.
+    ///
+    /// # Errors
+    /// [`StoreError::Denied`] where there are none, or the one who has them refuses;
+    /// [`StoreError::Unavailable`] where that one is in trouble, or `deadline` passed.
+    pub(in crate::store) fn get(&self, deadline: Instant) -> Outcome {
+        let (now, _) = (self.shared.clock)();
+        let mut state = self.shared.state();
+        let failed = state.failed.as_ref().filter(|(until, _)| now < *until);
+        if let Some(held) = state.held.as_ref().filter(|held| held.is_valid(now)) {
+            let credentials = Arc::clone(&held.credentials);
+            if failed.is_none() && held.due.is_some_and(|due| now >= due) {
+                // Whether the search can be started does not matter to this call.
+                let _ = self.shared.fly(&mut state);
+            }
+            return Ok(credentials);
+        }
+        if let Some((_, error)) = failed {
+            return Err(error.clone());
+        }
+        let flight = self.shared.fly(&mut state)?;
+        drop(state);
+        wait(&flight, deadline)
+    }
+
+    /// Other credentials than `expired`, which the store calls so; `None` where there are no others.
+    ///
+    /// # Errors
+    /// As [`Provider::get`].
+    pub(in crate::store) fn renew(
+        &self,
+        expired: &Credentials,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Credentials>>, StoreError> {
+        let (now, _) = (self.shared.clock)();
+        let mut state = self.shared.state();
+        if let Some(held) = &state.held
+            && *held.credentials != *expired
+        {
+            return Ok(Some(Arc::clone(&held.credentials)));
+        }
+        if state.flight.is_none() {
+            if now < state.renewed {
+                return Ok(None);
+            }
+            state.renewed = now + PAUSE;
+            // Should the search fail, nobody is to go on with them.
+            if let Some(held) = &mut state.held {
+                held.end = Some(now);
+            }
+        }
+        let flight = self.shared.fly(&mut state)?;
+        drop(state);
+        let found = wait(&flight, deadline)?;
+        Ok((*found != *expired).then_some(found))
+    }
+
+    /// Where the credentials came from and how long they last; `None` before the first were found.
+    pub(in crate::store) fn status(&self) -> Option<CredentialStatus> {
+        let (now, _) = (self.shared.clock)();
+        let state = self.shared.state();
+        let held = state.held.as_ref()?;
+        Some(CredentialStatus {
+            source: held.source,
+            expires_in: held.end.map(|end| end.saturating_sub(now)),
+        })
+    }
+}
+
+fn wait(flight: &Flight<Outcome>, deadline: Instant) -> Outcome {
+    let Ok(outcome) = flight.wait::<Infallible>(Some(deadline), &mut || Ok(()));
+    outcome.unwrap_or_else(|| Err(StoreError::unreachable("no credentials in time")))
+}
+
+impl Shared {
+    /// The search under way, or a new one on a thread of its own.
+    fn fly(self: &Arc<Self>, state: &mut State) -> Result<Arc<Flight<Outcome>>, StoreError> {
+        if let Some(flight) = &state.flight {
+            return Ok(Arc::clone(flight));
+        }
+        let flight = Arc::new(Flight::new());
+        let (shared, landing) = (Arc::clone(self), Arc::clone(&flight));
+        system::spawn("journal_crypt", move || landing.land(shared.search()))
+            .map_err(|_| StoreError::passing("the system starts no thread"))?;
+        state.flight = Some(Arc::clone(&flight));
+        Ok(flight)
+    }
+
+    fn search(&self) -> Outcome {
+        let deadline = Instant::now() + SEARCH;
+        let search = || self.retry.run(deadline, |until| (self.search)(until));
+        let found = catch_unwind(AssertUnwindSafe(search))
+            .unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")));
+        let (now, date) = (self.clock)();
+        let held = found.and_then(|found| Held::of(found, now, date));
+        let mut state = self.state();
+        state.flight = None;
+        match held {
+            Ok(held) => {
+                let credentials = Arc::clone(&held.credentials);
+                if let Some(end) = held.end {
+                    let seconds = (end - now).as_secs();
+                    let source = held.source;
+                    self.stats.log(format_args!(
+                        "credentials from {source}, valid for {seconds} s"
+                    ));
+                }
+                state.failed = None;
+                state.held = Some(held);
+                Ok(credentials)
+            }
+            Err(error) => {
+                self.stats
+                    .log(format_args!("credentials could not be had: {error}"));
+                let valid = state.held.as_ref().map_or(Duration::ZERO, |held| {
+                    held.end.map_or(PAUSE_VALID, |end| end.saturating_sub(now))
+                });
+                let until = now + valid.clamp(PAUSE, PAUSE_VALID);
+                state.failed = Some((until, error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Credentials found at the time `now`, which is `date`.
+    fn of(found: Found, now: Duration, date: OffsetDateTime) -> Result<Self, StoreError> {
+        let Found {
+            source,
+            is_renewable,
+            ..
+        } = found;
+        let left = found
+            .expiration
+            .map(|expiration| Duration::try_from(expiration - date).unwrap_or_default());
+        if left.is_some_and(|left| left.is_zero()) {
+            let reason = format!("the credentials from {source} have expired");
+            return Err(match is_renewable {
+                // It may have others soon.
+                true => StoreError::passing(reason),
+                false => StoreError::Denied(reason),
+            });
+        }
+        let early = EARLY + JITTER * random_percent() / 100;
+        let due = left
+            .filter(|_| is_renewable)
+            .map(|left| match left > 2 * EARLY {
+                true => now + left.saturating_sub(early),
+                false => now + left / 2,
+            });
+        Ok(Self {
+            credentials: Arc::new(found.credentials),
+            source,
+            due,
+            end: left.map(|left| now + left),
+        })
+    }
+
+    fn is_valid(&self, now: Duration) -> bool {
+        self.end.is_none_or(|end| now < end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::sync::{Barrier, mpsc};
+    use time::macros::datetime;
+
+    const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
+
+    /// A provider whose clock and source the test moves.
+    struct Bench {
+        provider: Arc<Provider>,
+        seconds: Arc<AtomicU64>,
+        searches: Arc<AtomicUsize>,
+        answers: mpsc::Sender<Result<Found, StoreError>>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (answers, coming) = mpsc::channel();
+            let coming = Mutex::new(coming);
+            let seconds = Arc::new(AtomicU64::new(1000));
+            let searches = Arc::new(AtomicUsize::new(0));
+            let (clock, count) = (Arc::clone(&seconds), Arc::clone(&searches));
+            let search = Box::new(move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+                coming.lock().unwrap().recv().unwrap()
+            });
+            let clock = Box::new(move || {
+                let now = Duration::from_secs(clock.load(Ordering::SeqCst));
+                (now, START + now)
+            });
+            Self {
+                provider: Arc::new(Provider::over(search, Arc::default(), clock)),
+                seconds,
+                searches,
+                answers,
+            }
+        }
+
+        fn now(&self) -> u64 {
+            self.seconds.load(Ordering::SeqCst)
+        }
+
+        fn pass(&self, seconds: u64) {
+            self.seconds.fetch_add(seconds, Ordering::SeqCst);
+        }
+
+        /// Answers one search with credentials that end so many seconds from now.
+        fn answer(&self, id: &str, lifetime: Option<u64>) {
+            let end = lifetime.map(|s| START + Duration::from_secs(self.now() + s));
+            self.answers.send(Ok(found(id, end))).unwrap();
+        }
+
+        fn fail(&self, error: StoreError) {
+            self.answers.send(Err(error)).unwrap();
+        }
+
+        fn get(&self) -> Result<String, StoreError> {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            self.provider.get(deadline).map(|c| c.id.clone())
+        }
+
+        /// Waits until no search is under way.
+        fn settle(&self) {
+            while self.provider.shared.state().flight.is_some() {
+                std::thread::yield_now();
+            }
+        }
+
+        fn searches(&self) -> usize {
+            self.searches.load(Ordering::SeqCst)
+        }
+    }
+
+    fn found(id: &str, expiration: Option<OffsetDateTime>) -> Found {
+        Found {
+            credentials: Credentials {
+                id: id.to_owned(),
+                secret: "planted".into(),
+                token: None,
+            },
+            source: "test",
+            expiration,
+            is_renewable: true,
+        }
+    }
+
+    #[test]
+    fn credentials_without_an_end_are_looked_for_once() {
+        let bench = Bench::new();
+        bench.answer("a", None);
+        assert_eq!(bench.provider.status(), None);
+        assert_eq!(bench.get().unwrap(), "a");
+        bench.pass(1_000_000);
+        assert_eq!(bench.get().unwrap(), "a");
+        assert_eq!(bench.searches(), 1);
+        let status = bench.provider.status().unwrap();
+        assert_eq!((status.source, status.expires_in), ("test", None));
+    }
+
+    #[test]
+    fn they_are_renewed_early_while_others_go_on() {
+        let bench = Bench::new();
+        bench.answer("a", Some(3600));
+        assert_eq!(bench.get().unwrap(), "a");
+        bench.pass(3600 - 361);
+        assert_eq!(bench.get().unwrap(), "a");
+        assert_eq!(bench.searches(), 1);
+        bench.pass(61);
+        // The search gets no answer yet, and nobody waits for it.
+        for _ in 0..10 {
+            assert_eq!(bench.get().unwrap(), "a");
+        }
+        bench.answer("b", Some(3600));
+        bench.settle();
+        assert_eq!(bench.get().unwrap(), "b");
+        assert_eq!(bench.searches(), 2);
+        let left = bench.provider.status().unwrap().expires_in;
+        assert_eq!(left, Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn short_lived_ones_are_renewed_at_half_their_time() {
+        let bench = Bench::new();
+        bench.answer("a", Some(100));
+        assert_eq!(bench.get().unwrap(), "a");
+        bench.pass(49);
+        assert_eq!(bench.get().unwrap(), "a");
+        assert_eq!(bench.searches(), 1);
+        bench.pass(1);
+        bench.answer("b", Some(100));
+        assert_eq!(bench.get().unwrap(), "a");
+        bench.settle();
+        assert_eq!(bench.get().unwrap(), "b");
+    }
+
+    #[test]
+    fn a_failed_early_renewal_is_repeated_after_a_pause_and_fails_nobody_before_the_end() {
+        let bench = Bench::new();
+        bench.answer("a", Some(3600));
+        assert_eq!(bench.get().unwrap(), "a");
+        bench.pass(3400);
+        bench.fail(StoreError::Denied("no".into()));
+        assert_eq!(bench.get().unwrap(), "a");
+        bench.settle();
+        bench.pass(14);
+        assert_eq!(bench.get().unwrap(), "a");
+        assert_eq!(bench.searches(), 2);
+        bench.pass(1);
+        bench.fail(StoreError::Denied("no".into()));
+        assert_eq!(bench.get().unwrap(), "a");
+        bench.settle();
+        assert_eq!(bench.searches(), 3);
+        bench.pass(185);
+        bench.fail(StoreError::Denied("still no".into()));
+        assert_eq!(bench.get(), Err(StoreError::Denied("still no".into())));
+    }
+
+    #[test]
+    fn those_that_ended_are_waited_for_and_the_search_is_shared() {
+        let bench = Bench::new();
+        let barrier = Arc::new(Barrier::new(9));
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let (provider, barrier) = (Arc::clone(&bench.provider), Arc::clone(&barrier));
+                std::thread::spawn(move || {
+                    barrier.wait();
+                    let deadline = Instant::now() + Duration::from_secs(5);
+                    provider.get(deadline).map(|c| c.id.clone())
+                })
+            })
+            .collect();
+        barrier.wait();
+        while bench.searches() == 0 {
+            std::thread::yield_now();
+        }
+        bench.answer("a", Some(100));
+        for caller in callers {
+            assert_eq!(caller.join().unwrap().unwrap(), "a");
+        }
+        assert_eq!(bench.searches(), 1);
+        bench.pass(100);
+        // Nobody waits past its own deadline.
+        let late = bench.provider.get(Instant::now());
+        assert_eq!(late, Err(StoreError::unreachable("no credentials in time")));
+        bench.answer("b", Some(100));
+        assert_eq!(bench.get().unwrap(), "b");
+        assert_eq!(bench.searches(), 2);
+    }
+
+    #[test]
+    fn one_failure_answers_all_for_a_second() {
+        let bench = Bench::new();
+        let no = StoreError::Denied("no".into());
+        bench.fail(no.clone());
+        assert_eq!(bench.get(), Err(no.clone()));
+        assert_eq!(bench.get(), Err(no));
+        assert_eq!(bench.searches(), 1);
+        bench.pass(1);
+        bench.answer("a", None);
+        assert_eq!(bench.get().unwrap(), "a");
+    }
+
+    #[test]
+    fn a_passing_fault_is_tried_again_within_the_search() {
+        let bench = Bench::new();
+        bench.fail(StoreError::passing("busy"));
+        bench.answer("a", None);
+        assert_eq!(bench.get().unwrap(), "a");
+        assert_eq!(bench.searches(), 2);
+    }
+
+    #[test]
+    fn what_comes_already_expired_is_an_outage_unless_nobody_has_others() {
+        let expired = found("a", Some(START));
+        let at = |found| Held::of(found, Duration::from_secs(1), START).map(|_| ());
+        let reason = "the credentials from test have expired";
+        assert_eq!(at(expired.clone()), Err(StoreError::passing(reason)));
+        let last = Found {
+            is_renewable: false,
+            ..expired
+        };
+        assert_eq!(at(last), Err(StoreError::Denied(reason.to_owned())));
+    }
+
+    #[test]
+    fn what_the_store_calls_expired_is_renewed_once_for_all() {
+        let bench = Bench::new();
+        let soon = || Instant::now() + Duration::from_secs(5);
+        let renew = |expired: &Credentials| {
+            let renewed = bench.provider.renew(expired, soon());
+            renewed.map(|c| c.map(|c| c.id.clone()))
+        };
+        bench.answer("a", Some(3600));
+        let first = bench.provider.get(soon()).unwrap();
+        bench.answer("b", Some(3600));
+        assert_eq!(renew(&first), Ok(Some("b".to_owned())));
+        // Another fetch, signed before that.
+        assert_eq!(renew(&first), Ok(Some("b".to_owned())));
+        assert_eq!(bench.searches(), 2);
+        // The store calls the new ones expired too: not asked again at once.
+        let second = bench.provider.get(soon()).unwrap();
+        assert_eq!(renew(&second), Ok(None));
+        assert_eq!(bench.searches(), 2);
+        bench.pass(1);
+        // The source has no others.
+        bench.answer("b", Some(3600));
+        assert_eq!(renew(&second), Ok(None));
+        assert_eq!(bench.searches(), 3);
+    }
+
+    #[test]
+    fn nobody_goes_on_with_expired_ones_while_the_source_is_down() {
+        let bench = Bench::new();
+        bench.answer("a", Some(3600));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let first = bench.provider.get(deadline).unwrap();
+        let down = StoreError::lasting("down");
+        bench.fail(down.clone());
+        assert_eq!(bench.provider.renew(&first, deadline), Err(down.clone()));
+        assert_eq!(bench.get(), Err(down));
+    }
+
+    #[test]
+    fn a_search_that_panics_is_a_failure_and_the_next_one_runs() {
+        let searches = AtomicUsize::new(0);
+        let search = Box::new(move |_| match searches.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("planted"),
+            _ => Ok(found("a", None)),
+        });
+        let seconds = AtomicU64::new(0);
+        let clock = Box::new(move || {
+            let now = Duration::from_secs(seconds.fetch_add(10, Ordering::SeqCst));
+            (now, START)
+        });
+        let provider = Provider::over(search, Arc::default(), clock);
+        let get = || provider.get(Instant::now() + Duration::from_secs(5));
+        assert!(get().is_err());
+        assert_eq!(get().unwrap().id, "a");
+    }
+
+    #[test]
+    fn debug_output_shows_no_credential() {
+        assert!(!format!("{:?}", found("a", None)).contains("planted"));
+    }
+}
