@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -75,9 +75,9 @@ impl Http {
         if left.is_zero() {
             return Err(StoreError::unreachable("no answer in time"));
         }
-        // A GET with an empty body would announce a body.
         let (parts, body) = request.into_parts();
-        let sent = match body.is_empty() {
+        // A GET with an empty body would announce a body, and a PUT with none a chunked one.
+        let sent = match body.is_empty() && parts.method != Method::PUT {
             true => self.agent.run(
                 self.agent
                     .configure_request(Request::from_parts(parts, ()))
