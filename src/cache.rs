@@ -27,7 +27,7 @@ use crate::id::{KeyName, KeyUid, ObjectName};
 use crate::stats::{Counter, Stats};
 use crate::store::directory::Directory;
 use crate::store::s3::S3;
-use crate::store::{Fault, Fetched, KeyStore, StoreError};
+use crate::store::{CredentialStatus, Fault, Fetched, KeyStore, StoreError};
 
 /// How long an absent object is remembered, in milliseconds: a scan over entries of a lost key asks
 /// the store once, and a key that is being made is soon found.
@@ -300,6 +300,11 @@ impl Cache {
                 )
             })
             .collect()
+    }
+
+    /// Where the store's credentials come from and for how long; `None` where none were needed yet.
+    pub fn credentials(&self) -> Option<CredentialStatus> {
+        self.store.as_ref()?.credentials()
     }
 
     /// Whether the store gave no answer a moment ago, so that calls do not ask it.

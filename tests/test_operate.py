@@ -170,6 +170,13 @@ def test_the_doctor_finds_a_healthy_set_up_healthy(scene):
     found = doctor(child)
     assert {name: status for name, (status, _) in found.items()} == dict.fromkeys(found, "ok")
     assert found["newest_key"][1] == "the current key of user 1 is in the store"
+    assert found["credentials"][1] == "from environment"
+
+
+def test_the_doctor_says_that_there_are_no_credentials(scene):
+    found = doctor(scene.child(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_EC2_METADATA_DISABLED="true"))
+    assert found["credentials"][0] == "failed"
+    assert "AWS_ACCESS_KEY_ID" in found["credentials"][1]
 
 
 def test_the_doctor_warns_of_what_may_go_wrong(scene):

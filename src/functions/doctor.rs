@@ -213,6 +213,7 @@ fn store(session: &Session) -> Result<Vec<Finding>, Error> {
             "no answer in time: is it reachable from this machine?",
         )]);
     };
+    let credentials = credentials(session, location)?;
     let reached = format!("answered in {} ms", probe.took.as_millis());
     let (reach, absent) = match &probe.is_key {
         Err(StoreError::Absent) => (
@@ -224,10 +225,11 @@ fn store(session: &Session) -> Result<Vec<Finding>, Error> {
             warning("absent_key", denied(location)),
         ),
         Err(error) => {
-            return Ok(vec![failed(
-                "store",
-                format!("{error}: check JOURNAL_KEY_STORE, the endpoint and the network"),
-            )]);
+            let advice = "check JOURNAL_KEY_STORE, the endpoint and the network";
+            return Ok(vec![
+                credentials,
+                failed("store", format!("{error}: {advice}")),
+            ]);
         }
         Ok(_) => (
             ok("store", reached),
@@ -237,7 +239,25 @@ fn store(session: &Session) -> Result<Vec<Finding>, Error> {
             ),
         ),
     };
-    Ok(vec![reach, absent, clock(&probe)])
+    Ok(vec![credentials, reach, absent, clock(&probe)])
+}
+
+/// Where the credentials that the probe was signed with came from.
+fn credentials(session: &Session, location: &StoreLocation) -> Result<Finding, Error> {
+    let Some(status) = session.cache()?.credentials() else {
+        return Ok(match location {
+            StoreLocation::Directory(_) => ok("credentials", "a directory needs none"),
+            StoreLocation::S3 { .. } => failed(
+                "credentials",
+                "none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role",
+            ),
+        });
+    };
+    let detail = match status.expires_in {
+        Some(left) => format!("from {}, for {} s more", status.source, left.as_secs()),
+        None => format!("from {}", status.source),
+    };
+    Ok(ok("credentials", detail))
 }
 
 fn denied(location: &StoreLocation) -> &'static str {

@@ -191,6 +191,13 @@ fn stats(session: &Session) -> Result<Rows, Error> {
                 .seconds_since_good()
                 .map_or(Output::Null, Output::Real),
         ),
+        (
+            "seconds_until_credentials_expire",
+            cache
+                .credentials()
+                .and_then(|status| status.expires_in)
+                .map_or(Output::Null, |left| Output::Real(left.as_secs_f64())),
+        ),
         ("store_down", integer(cache.counts_as_down().into())),
         ("version", Output::Text(VERSION.to_owned())),
         (

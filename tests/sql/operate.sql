@@ -67,6 +67,7 @@ SELECT name, status FROM journal_doctor WHERE name <> 'sqlite' ORDER BY name;
 --> absent_key|ok
 --> clock|ok
 --> configuration|ok
+--> credentials|ok
 --> foreign_keys|warning
 --> indexes|ok
 --> key_tables|ok
