@@ -253,7 +253,9 @@ def test_a_user_who_may_only_read_objects_reads_keys_and_cannot_tell_absent_ones
 def test_without_credentials_nothing_is_asked(scene):
     scene.add_key()
     child = scene.child(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_EC2_METADATA_DISABLED="true")
-    assert child.error(ENCRYPT) == denied("there are no AWS credentials")
+    assert child.error(ENCRYPT) == denied(
+        "there are no AWS credentials in the environment, a profile or a container, and AWS_EC2_METADATA_DISABLED is true"
+    )
     assert scene.proxy.connections == 0
 
 
