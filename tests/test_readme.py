@@ -178,6 +178,11 @@ def calls(text):
     return found
 
 
+def headed(text):
+    """The calls that head a part of the reference."""
+    return calls("\n".join(re.findall(r"^#### (.*)", section(text, "Functions"), re.MULTILINE)))
+
+
 def ask(sql, env, database=":memory:"):
     shell = run_shell(f"{sql};", database, env)
     assert not shell.stderr, shell.stderr
@@ -193,20 +198,18 @@ def wrong_functions(text):
         ADMIN,
     )
     registered = {(name, int(count)) for name, count in functions + tables}
-    headings = "\n".join(re.findall(r"^#### (`.*?`)", section(text, "Functions"), re.MULTILINE))
-    return differences(calls(headings), registered, "the function") if registered else ["nothing is registered"]
+    return differences(headed(text), registered, "the function") if registered else ["nothing is registered"]
 
 
 def wrong_card(text):
     """The reference card at the head of src/lib.rs."""
     head = (ROOT / "src" / "lib.rs").read_text().split("\npub mod")[0]
     card = "\n".join(re.findall(r"^//! (journal_.*?) *->", head, re.MULTILINE))
-    headings = "\n".join(re.findall(r"^#### (`.*?`)", section(text, "Functions"), re.MULTILINE))
     # `(…)` stands for the arguments of the line before it.
     short = set(re.findall(r"(journal_\w+)\(…\)", card))
-    documented = {(name, count) for name, count in calls(headings) if name not in short}
+    documented = {(name, count) for name, count in headed(text) if name not in short}
     carded = {(name, count) for name, count in calls(card) if name not in short}
-    return differences(documented, carded, "in the card,") + [f"{name}?" for name in short - dict(calls(headings)).keys()]
+    return differences(documented, carded, "in the card,") + [f"{name}?" for name in short - dict(headed(text)).keys()]
 
 
 def wrong_errors(text):
@@ -309,7 +312,7 @@ def test_a_wrong_example_is_seen(correct, wrong, complaint, tmp_path):
         (wrong_functions, "plaintext[, key_uid])`", "plaintext)`", "the function ('journal_encrypt', 3) is not documented"),
         (wrong_functions, "#### `journal_seal(user_id, plaintext)", "#### `journal_seal(user_id)", "the function ('journal_seal', 1) does not exist"),
         (wrong_card, "#### `journal_evict([key_uid])", "#### `journal_evict(key_uid)", "in the card, ('journal_evict', 0) is not documented"),
-        (wrong_card, "#### `journal_stats`", "#### `journal_state`", "in the card, ('journal_state', 0) does not exist"),
+        (wrong_card, "#### `journal_stats` →", "#### `journal_state` →", "in the card, ('journal_state', 0) does not exist"),
         (wrong_errors, "| `key_lost` |", "| `key_gone` |", "the word (and whether it is final) ('key_lost', True) is not documented"),
         (wrong_errors, "swapped columns | yes |", "swapped columns | |", "the word (and whether it is final) ('token_invalid', False) does not exist"),
         (wrong_variables, "| `JOURNAL_SCHEMA` |", "| `JOURNAL_SCHEME` |", "the variable JOURNAL_SCHEMA is not documented"),
