@@ -165,8 +165,11 @@ fn a_wrong_number_of_arguments_is_refused() {
             ("journal_seal", each),
             ("journal_seal()", each),
             ("journal_seal(7)", each),
-            ("journal_seal WHERE plaintext = 'x'", each),
-            ("journal_seal WHERE user_id = 7 AND plaintext > 'x'", each),
+            ("journal_seal WHERE journal_seal_plaintext = 'x'", each),
+            (
+                "journal_seal WHERE journal_seal_user_id = 7 AND journal_seal_plaintext > 'x'",
+                each,
+            ),
             (
                 "journal_seal(7, 'x', 'oseh_ujmk_1')",
                 "too many arguments on journal_seal() - max 2",
@@ -186,9 +189,9 @@ fn the_table_function_takes_its_arguments_from_another_table_too() {
         let (journal, key, _) = journal();
         journal.run("CREATE TABLE draft(user_id, entry); INSERT INTO draft VALUES (7, 'a'), (7, 'b')");
         for from in [
-            "draft, journal_seal(draft.user_id, draft.entry)",
+            "draft, journal_seal(user_id, entry)",
             "journal_seal(draft.user_id, draft.entry), draft",
-            "draft JOIN journal_seal AS s ON s.user_id = draft.user_id AND s.plaintext = draft.entry",
+            "draft JOIN journal_seal ON journal_seal_user_id = user_id AND journal_seal_plaintext = entry",
         ] {
             let sealed: Vec<Vec<u8>> = journal
                 .prepare(&format!("SELECT token FROM {from} ORDER BY entry"))
@@ -222,16 +225,16 @@ fn bound_values_are_taken_as_their_types_say() {
             (&7.5, integer("REAL")),
             (&f64::INFINITY, integer("REAL")),
             (&f64::NAN, integer("NULL")), // SQLite binds it so
-            (&"7", integer("TEXT of 1 bytes")),
+            (&"7", integer("TEXT of 1 byte")),
             (&TextOf(b"\xff\xfe"), integer("TEXT of 2 bytes")),
-            (&b"7".as_slice(), integer("BLOB of 1 bytes")),
+            (&b"7".as_slice(), integer("BLOB of 1 byte")),
         ];
         for (user, expected) in cases {
             assert_eq!(journal.ask("SELECT journal_key_uid(?)", [user]), expected);
         }
         assert_eq!(
             journal.error("SELECT journal_decrypt(7, ?, ?)", (TextOf(b"oseh_ujmk_\xff"), &token)),
-            "journal_decrypt: bad_argument: key_uid must be TEXT, this is TEXT of 11 bytes that are not UTF-8"
+            "journal_decrypt: bad_argument: key_uid must be TEXT, this is TEXT of 11 bytes, not UTF-8"
         );
         assert_eq!(
             journal.error("SELECT journal_decrypt(7, 'oseh_ujmk_1', ?)", [TextOf(b"gAAAAA\xff")]),

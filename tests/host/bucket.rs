@@ -55,9 +55,11 @@ fn a_bucket_without_credentials_is_denied() {
     Process::new()
         .variable("JOURNAL_KEY_STORE", "s3://journal")
         .variable("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+        .variable("AWS_EC2_METADATA_DISABLED", "true")
         .run(|| {
             let journal = journal_of(&key_of_user_7());
-            let said = "key \"oseh_ujmk_1\" may not be fetched: there are no AWS credentials";
+            let said = "key \"oseh_ujmk_1\" may not be fetched: there are no AWS credentials in the \
+                        environment, a profile or a container, and AWS_EC2_METADATA_DISABLED is true";
             assert_said(&journal, "x", "store_denied", said);
         });
 }

@@ -160,7 +160,7 @@ pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
             ),
             (
                 "'7'",
-                Means::Refused("user_id must be an INTEGER, this is TEXT of 1 bytes"),
+                Means::Refused("user_id must be an INTEGER, this is TEXT of 1 byte"),
             ),
             (
                 "''",
@@ -172,7 +172,7 @@ pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
             ),
             (
                 "CAST(x'ff' AS TEXT)",
-                Means::Refused("user_id must be an INTEGER, this is TEXT of 1 bytes"),
+                Means::Refused("user_id must be an INTEGER, this is TEXT of 1 byte"),
             ),
             (
                 HUGE,
@@ -180,7 +180,7 @@ pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
             ),
             (
                 "x'37'",
-                Means::Refused("user_id must be an INTEGER, this is BLOB of 1 bytes"),
+                Means::Refused("user_id must be an INTEGER, this is BLOB of 1 byte"),
             ),
             (
                 "x''",
@@ -209,7 +209,7 @@ pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
             ),
             (
                 "CAST(x'ff' AS TEXT)",
-                Means::Refused("key_uid must be TEXT, this is TEXT of 1 bytes that are not UTF-8"),
+                Means::Refused("key_uid must be TEXT, this is TEXT of 1 byte, not UTF-8"),
             ),
             ("''", NO_KEY_0),
             ("'oseh_ujmk_1' || char(0)", NO_KEY_12),
@@ -239,7 +239,7 @@ pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
             ),
             (
                 "CAST(x'ff' AS TEXT)",
-                Means::Refused("key_uid must be TEXT, this is TEXT of 1 bytes that are not UTF-8"),
+                Means::Refused("key_uid must be TEXT, this is TEXT of 1 byte, not UTF-8"),
             ),
             ("''", NO_KEY_0),
             ("'oseh_ujmk_1' || char(0)", NO_KEY_12),
@@ -257,7 +257,7 @@ pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
             ("1.5", Means::Refused("key_uid must be TEXT, this is REAL")),
             (
                 "x'6f'",
-                Means::Refused("key_uid must be TEXT, this is BLOB of 1 bytes"),
+                Means::Refused("key_uid must be TEXT, this is BLOB of 1 byte"),
             ),
             (
                 "zeroblob(3)",
@@ -265,7 +265,7 @@ pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
             ),
             (
                 "CAST(x'ff' AS TEXT)",
-                Means::Refused("key_uid must be TEXT, this is TEXT of 1 bytes that are not UTF-8"),
+                Means::Refused("key_uid must be TEXT, this is TEXT of 1 byte, not UTF-8"),
             ),
             ("''", Means::Integer(0)),
             ("'oseh_ujmk_1' || char(0)", Means::Integer(0)),
