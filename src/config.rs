@@ -76,6 +76,8 @@ pub struct Config {
     pub fetch_threads: NonZeroUsize,
     /// `JOURNAL_ALLOW_HTTP`: whether plain HTTP may leave this machine.
     pub allow_http: bool,
+    /// `JOURNAL_ITEM_MAX`: the most bytes that an item may unpack to.
+    pub item_max: usize,
     /// `JOURNAL_SCHEMA`: the schema of the key tables.
     pub schema: String,
     /// `JOURNAL_REPLICATED`, with `auto` resolved.
@@ -139,6 +141,9 @@ impl Config {
             fetch_timeout,
             fetch_threads: environment.count("JOURNAL_FETCH_THREADS", 16, 1024)?,
             allow_http,
+            item_max: environment
+                .count("JOURNAL_ITEM_MAX", 16_777_216, 1_000_000_000)?
+                .get(),
             schema,
             replicated,
             aws: Aws::read(environment, allow_http, is_s3)?,
@@ -263,6 +268,7 @@ mod tests {
         assert_eq!(config.cache_stale, Duration::from_secs(3600));
         assert_eq!(config.fetch_timeout, Duration::from_secs(4));
         assert_eq!(config.fetch_threads.get(), 16);
+        assert_eq!(config.item_max, 16_777_216);
         assert_eq!(config.schema, "main");
         assert!(!config.replicated);
     }

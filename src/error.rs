@@ -43,6 +43,11 @@ pub enum Error {
     },
     /// The plaintext is not UTF-8 though TEXT was asked for.
     NotUtf8,
+    /// The plaintext is no item: not gzip-compressed JSON.
+    NotItem {
+        /// What it is instead, as the end of a sentence.
+        reason: &'static str,
+    },
     /// The store could not be reached or answered with a fault; trying again may help.
     StoreUnavailable {
         /// The key's label.
@@ -86,6 +91,7 @@ impl Error {
             Error::KeyInvalid { .. } => "key_invalid",
             Error::TokenInvalid { .. } => "token_invalid",
             Error::NotUtf8 => "not_utf8",
+            Error::NotItem { .. } => "not_item",
             Error::StoreUnavailable { .. } => "store_unavailable",
             Error::StoreDenied { .. } => "store_denied",
             Error::NotConfigured => "not_configured",
@@ -135,6 +141,7 @@ impl fmt::Display for Error {
             Error::NotUtf8 => {
                 f.write_str("the plaintext is not UTF-8; journal_decrypt_blob gives its bytes")
             }
+            Error::NotItem { reason } => write!(f, "the plaintext {reason}"),
             Error::StoreUnavailable { key, reason } => {
                 write!(f, "key {key} could not be fetched: {reason}")
             }

@@ -8,8 +8,14 @@
 //! journal_try_decrypt(user_id, key_uid, token)   -> TEXT, or NULL where it can never be read again
 //! journal_check(user_id, key_uid, token)         -> TEXT: ok, or the word of the error
 //! journal_key_uid(user_id)                       -> TEXT uid of the current key, or NULL
+//! journal_rewrap(user_id, key_uid, token)        -> TEXT token under the current key, its time kept
+//! journal_token_time(token)                      -> INTEGER unix seconds, not authenticated
+//! journal_encrypt_item(user_id, json)            -> TEXT token of the JSON, gzip-compressed
+//! journal_decrypt_item(user_id, key_uid, token)  -> that JSON, TEXT with SQLite's JSON subtype
+//! journal_try_decrypt_item(user_id, key_uid, token) -> the same, or NULL as journal_try_decrypt
 //! journal_seal(user_id, plaintext)               -> one row (key_id, key_uid, token)
 //! journal_prefetch(user_ids)                     -> JSON {"ready": n, "failed": {word: n}}
+//! journal_seal_item(user_id, json)               -> the same of an item
 //! journal_evict() · journal_evict(key_uid)       -> INTEGER keys dropped from the cache
 //! journal_cache                                  -> rows (key_uid, object, age, stale)
 //! journal_stats                                  -> rows (name, value)
@@ -37,7 +43,9 @@ pub mod error;
 pub mod ffi;
 mod flight;
 pub mod functions;
+pub mod gzip;
 pub mod id;
+pub mod json;
 pub mod keys;
 pub mod secret;
 pub mod stats;

@@ -12,7 +12,7 @@ use std::{ptr, slice};
 
 use sqlite_loadable::ext::{sqlite3, sqlite3_stmt};
 
-use super::value::Value;
+use super::value::{Value, transient};
 use super::{code, sqlite3};
 use crate::error::Error;
 
@@ -28,6 +28,8 @@ pub enum Kept {
     KeyByUid,
     /// All keys of a user.
     KeysOfUser,
+    /// The text of a JSONB value.
+    JsonText,
     /// `SELECT 1`, which answers SQLITE_INTERRUPT once the connection is interrupted.
     Interrupt,
 }
@@ -243,10 +245,26 @@ impl Statement {
                 index,
                 text.as_ptr().cast(),
                 text.len() as u64,
-                std::mem::transmute::<isize, Option<unsafe extern "C" fn(*mut std::ffi::c_void)>>(
-                    -1
-                ),
+                transient(),
                 UTF8
+            ))
+        };
+        self.checked(result)
+    }
+
+    /// Binds a copy of `bytes` as a BLOB to the parameter `index` (from 1).
+    ///
+    /// # Errors
+    /// SQLite's own, such as a BLOB over its length limit.
+    pub fn bind_blob(&mut self, index: c_int, bytes: &[u8]) -> Result<(), Error> {
+        // SAFETY: the statement is live and SQLite copies the bytes (SQLITE_TRANSIENT).
+        let result = unsafe {
+            sqlite3!(bind_blob64(
+                self.raw,
+                index,
+                bytes.as_ptr().cast(),
+                bytes.len() as u64,
+                transient()
             ))
         };
         self.checked(result)

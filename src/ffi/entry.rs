@@ -134,6 +134,12 @@ fn has_functions(connection: &Connection) -> bool {
 unsafe fn register(db: *mut sqlite3, function: Function) -> Result<(), c_int> {
     const UTF8: c_int = 1;
     const DIRECTONLY: c_int = 0x80000;
+    /// Since SQLite 3.45 a function that gives a subtype says so; earlier ones do not know the flag.
+    const RESULT_SUBTYPE: c_int = 0x100_0000;
+    let subtype = match function.gives_json && super::sqlite_version() >= 3_045_000 {
+        true => RESULT_SUBTYPE,
+        false => 0,
+    };
     let name = CString::new(function.name).map_err(|_| code::INTERNAL)?;
     let arguments = function.arguments;
     let function = Box::into_raw(Box::new(function));
@@ -144,7 +150,7 @@ unsafe fn register(db: *mut sqlite3, function: Function) -> Result<(), c_int> {
             db,
             name.as_ptr(),
             arguments,
-            UTF8 | DIRECTONLY,
+            UTF8 | DIRECTONLY | subtype,
             function.cast(),
             Some(call),
             None,

@@ -104,6 +104,15 @@ fn result_code(error: &Error) -> c_int {
     }
 }
 
+/// The version of the SQLite library that loaded us, such as 3045001; 0 before one has.
+pub fn sqlite_version() -> c_int {
+    if ROUTINES.load(Ordering::Relaxed).is_null() {
+        return 0;
+    }
+    // SAFETY: the table is set; the routine takes nothing.
+    unsafe { sqlite3!(libversion_number()) }
+}
+
 /// Writes `message` into SQLite's error log (`SQLITE_CONFIG_LOG`), if the host has configured one.
 ///
 /// To be called on a thread that is inside an SQLite call, never on one of our own: a host's log

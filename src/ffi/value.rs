@@ -1,6 +1,6 @@
 //! Arguments in, results out: read by type, handed over without a copy, wiped when SQLite frees them.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::{fmt, ptr, slice};
 
@@ -153,6 +153,11 @@ pub enum Output {
     SecretText(SecretBytes),
     /// BLOB that is wiped when SQLite frees it.
     SecretBlob(SecretBytes),
+    /// TEXT with SQLite's JSON subtype, so that `json_object('x', …)` nests it. Only for a function
+    /// that is registered as [`crate::functions::Function::gives_json`].
+    Json(String),
+    /// The same, wiped when SQLite frees it; the caller vouches that it is UTF-8.
+    SecretJson(SecretBytes),
 }
 
 /// Gives the call's outcome to SQLite; `function` begins the text of an error.
@@ -182,10 +187,22 @@ pub(super) unsafe fn give(
                     Some(wipe_and_free)
                 ));
             }
+            Ok(Output::Json(text)) => {
+                give_text_copy(context, text.as_bytes());
+                sqlite3!(result_subtype(context, JSON_SUBTYPE));
+            }
+            Ok(Output::SecretJson(bytes)) => {
+                give_text(context, bytes);
+                sqlite3!(result_subtype(context, JSON_SUBTYPE));
+            }
             Err(error) => give_error(context, function, &error),
         }
     }
 }
+
+/// The subtype by which SQLite's JSON functions know a TEXT for JSON
+/// (<https://sqlite.org/json1.html#interface_overview>).
+const JSON_SUBTYPE: c_uint = b'J' as c_uint;
 
 /// As [`give`], for a value that stays ours: a table's column may be asked for more than once.
 ///
@@ -198,8 +215,10 @@ pub(super) unsafe fn give_copy(context: *mut sqlite3_context, output: &Output) {
             Output::Null => sqlite3!(result_null(context)),
             Output::Integer(number) => sqlite3!(result_int64(context, *number)),
             Output::Real(number) => sqlite3!(result_double(context, *number)),
-            Output::Text(text) => give_text_copy(context, text.as_bytes()),
-            Output::SecretText(bytes) => give_text_copy(context, bytes),
+            Output::Text(text) | Output::Json(text) => give_text_copy(context, text.as_bytes()),
+            Output::SecretText(bytes) | Output::SecretJson(bytes) => {
+                give_text_copy(context, bytes);
+            }
             Output::SecretBlob(bytes) => sqlite3!(result_blob64(
                 context,
                 bytes.as_ptr().cast(),
@@ -273,7 +292,7 @@ unsafe fn give_error(context: *mut sqlite3_context, function: &str, error: &Erro
 }
 
 /// SQLITE_TRANSIENT: SQLite copies the bytes before the call returns.
-fn transient() -> Option<unsafe extern "C" fn(*mut c_void)> {
+pub(super) fn transient() -> Option<unsafe extern "C" fn(*mut c_void)> {
     // SAFETY: SQLite compares this value and never calls it; https://sqlite.org/c3ref/c_static.html.
     unsafe { std::mem::transmute::<isize, Option<unsafe extern "C" fn(*mut c_void)>>(-1) }
 }

@@ -1,11 +1,11 @@
-//! Encrypt and decrypt: look the key row up, get the key, apply the cipher.
+//! Encrypt, decrypt and rewrap: look the key row up, get the key, apply the cipher.
 
 use std::rc::Rc;
 
 use super::{Function, Session, function};
 use crate::cipher;
 use crate::error::Error;
-use crate::ffi::table::Table;
+use crate::ffi::table::{Rows, Table};
 use crate::ffi::value::{Arguments, Output, Value};
 use crate::id::{KeyUid, UserId};
 use crate::keys::KeyRow;
@@ -20,6 +20,8 @@ pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
         function(session, "journal_try_decrypt", 3, try_decrypt),
         function(session, "journal_check", 3, check),
         function(session, "journal_key_uid", 1, key_uid),
+        function(session, "journal_rewrap", 3, rewrap),
+        function(session, "journal_token_time", 1, token_time),
     ]
 }
 
@@ -28,22 +30,34 @@ pub(super) fn seal(session: &Rc<Session>) -> Table {
     let session = Rc::clone(session);
     Table {
         name: super::OWNER,
-        columns: &["key_id INTEGER", "key_uid TEXT", "token TEXT"],
+        columns: SEALED,
         arguments: &["user_id", "plaintext"],
         rows: Box::new(move |arguments| {
             session.guard()?;
-            let Some(plaintext) = arguments.bytes(1)? else {
-                return Ok(vec![vec![Output::Null, Output::Null, Output::Null]]);
-            };
-            let row = session.current_key(UserId::parse(arguments.get(0)?)?)?;
-            let token = under(&session, &row, plaintext)?;
-            Ok(vec![vec![
-                Output::Integer(row.id),
-                Output::Text(row.uid.as_str().to_owned()),
-                Output::SecretText(token),
-            ]])
+            sealed(&session, arguments.get(0)?, arguments.bytes(1)?)
         }),
     }
+}
+
+/// The columns of [`sealed`].
+pub(super) const SEALED: &[&str] = &["key_id INTEGER", "key_uid TEXT", "token TEXT"];
+
+/// The one row of a sealing table; a NULL plaintext gives one of NULLs.
+pub(super) fn sealed(
+    session: &Session,
+    user: Value<'_>,
+    plaintext: Option<&[u8]>,
+) -> Result<Rows, Error> {
+    let Some(plaintext) = plaintext else {
+        return Ok(vec![vec![Output::Null, Output::Null, Output::Null]]);
+    };
+    let row = session.current_key(UserId::parse(user)?)?;
+    let token = under(session, &row, plaintext)?;
+    Ok(vec![vec![
+        Output::Integer(row.id),
+        Output::Text(row.uid.as_str().to_owned()),
+        Output::SecretText(token),
+    ]])
 }
 
 /// `journal_encrypt(user_id, plaintext[, key_uid])`
@@ -65,9 +79,9 @@ fn encrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
 
 /// `journal_decrypt(user_id, key_uid, token)`
 fn decrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    match plaintext(session, arguments)? {
+    match opened(session, arguments)? {
         None => Ok(Output::Null),
-        Some(plaintext) if std::str::from_utf8(&plaintext).is_ok() => {
+        Some((_, plaintext)) if std::str::from_utf8(&plaintext).is_ok() => {
             Ok(Output::SecretText(plaintext))
         }
         Some(_) => Err(Error::NotUtf8),
@@ -76,7 +90,10 @@ fn decrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
 
 /// `journal_decrypt_blob(user_id, key_uid, token)`
 fn decrypt_blob(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    Ok(plaintext(session, arguments)?.map_or(Output::Null, Output::SecretBlob))
+    Ok(match opened(session, arguments)? {
+        None => Output::Null,
+        Some((_, plaintext)) => Output::SecretBlob(plaintext),
+    })
 }
 
 /// `journal_try_decrypt(user_id, key_uid, token)`
@@ -89,7 +106,7 @@ fn try_decrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, E
 
 /// `journal_check(user_id, key_uid, token)`
 fn check(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let word = match plaintext(session, arguments) {
+    let word = match opened(session, arguments) {
         Ok(None) => return Ok(Output::Null),
         Ok(Some(_)) => "ok",
         Err(error @ (Error::BadArgument(_) | Error::Replicated | Error::NotConfigured)) => {
@@ -112,23 +129,58 @@ fn key_uid(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
     }))
 }
 
+/// `journal_rewrap(user_id, key_uid, token)`
+fn rewrap(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    let (Some((row, plaintext)), Some(token)) =
+        (opened(session, arguments)?, token(arguments.get(2)?)?)
+    else {
+        return Ok(Output::Null);
+    };
+    let current = session.current_key(UserId::parse(arguments.get(0)?)?)?;
+    let token = match cipher::token_time(token)? {
+        Some(time) if row.id != current.id => {
+            let key = session.key(&current)?;
+            key.cipher.encrypt(&plaintext, time, &session.iv()?)?
+        }
+        _ => SecretBytes::copy_of(token)?,
+    };
+    Ok(Output::SecretText(token))
+}
+
+/// `journal_token_time(token)`
+fn token_time(_: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    let Some(token) = token(arguments.get(0)?)? else {
+        return Ok(Output::Null);
+    };
+    let time = cipher::token_time(token)?.ok_or_else(|| Error::TokenInvalid {
+        under: "any key".to_owned(),
+    })?;
+    match i64::try_from(time) {
+        Ok(time) => Ok(Output::Integer(time)),
+        Err(_) => Err(Error::BadArgument(
+            "the time in this token does not fit into an INTEGER".to_owned(),
+        )),
+    }
+}
+
 /// The token of `plaintext` under the key of `row`, with the time it is now.
-fn under(session: &Session, row: &KeyRow, plaintext: &[u8]) -> Result<SecretBytes, Error> {
+pub(super) fn under(
+    session: &Session,
+    row: &KeyRow,
+    plaintext: &[u8],
+) -> Result<SecretBytes, Error> {
     let key = session.key(row)?;
     key.cipher.encrypt(plaintext, cipher::now(), &session.iv()?)
 }
 
-/// The plaintext of a call's `(user_id, key_uid, token)`; `None` for a NULL token.
-fn plaintext(session: &Session, arguments: &Arguments<'_>) -> Result<Option<SecretBytes>, Error> {
+/// What a call's `(user_id, key_uid, token)` holds, and the key it is under; `None` for a NULL token.
+pub(super) fn opened(
+    session: &Session,
+    arguments: &Arguments<'_>,
+) -> Result<Option<(KeyRow, SecretBytes)>, Error> {
     session.guard()?;
-    let token = match arguments.get(2)? {
-        Value::Null => return Ok(None),
-        Value::Text(token) | Value::Blob(token) => token,
-        other => {
-            return Err(Error::BadArgument(format!(
-                "token must be TEXT, this is {other}"
-            )));
-        }
+    let Some(token) = token(arguments.get(2)?)? else {
+        return Ok(None);
     };
     let user = UserId::parse(arguments.get(0)?)?;
     match arguments.get(1)? {
@@ -136,10 +188,22 @@ fn plaintext(session: &Session, arguments: &Arguments<'_>) -> Result<Option<Secr
         uid => {
             let uid = KeyUid::parse(uid)?;
             let row = session.keys.named(&session.connection, user, &uid)?;
-            of_key(session, &row, token)
+            let plaintext = of_key(session, &row, token)?;
+            Ok((row, plaintext))
         }
     }
     .map(Some)
+}
+
+/// A token argument: TEXT, or a BLOB of the same bytes; `None` for NULL.
+fn token(value: Value<'_>) -> Result<Option<&[u8]>, Error> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Text(token) | Value::Blob(token) => Ok(Some(token)),
+        other => Err(Error::BadArgument(format!(
+            "token must be TEXT, this is {other}"
+        ))),
+    }
 }
 
 fn of_key(session: &Session, row: &KeyRow, token: &[u8]) -> Result<SecretBytes, Error> {
@@ -151,12 +215,20 @@ fn of_key(session: &Session, row: &KeyRow, token: &[u8]) -> Result<SecretBytes, 
 
 /// Tries the user's keys, the current one first, past those that are lost or broken. If none fits, the
 /// gravest of what was met is the error: an outage must not look like a token of nobody's.
-fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<SecretBytes, Error> {
+fn of_any_key(
+    session: &Session,
+    user: UserId,
+    token: &[u8],
+) -> Result<(KeyRow, SecretBytes), Error> {
     let rows = session.keys.of_user(&session.connection, user)?;
     let mut gravest = Error::NoKey { user: user.0 };
     for row in rows {
-        match row.and_then(|row| of_key(session, &row, token)) {
-            Ok(plaintext) => return Ok(plaintext),
+        let opened = row.and_then(|row| {
+            let plaintext = of_key(session, &row, token)?;
+            Ok((row, plaintext))
+        });
+        match opened {
+            Ok(opened) => return Ok(opened),
             Err(Error::TokenInvalid { .. }) if gravest.gravity() == 0 => {
                 gravest = Error::TokenInvalid {
                     under: format!("any key of user {}", user.0),

@@ -2,6 +2,7 @@
 
 mod crypt;
 mod doctor;
+mod item;
 mod operate;
 
 use std::cell::RefCell;
@@ -31,6 +32,8 @@ pub struct Function {
     pub name: &'static str,
     /// How many arguments this form of it takes.
     pub arguments: i32,
+    /// Whether its TEXT carries SQLite's JSON subtype.
+    pub gives_json: bool,
     /// What it does.
     pub body: Body,
 }
@@ -109,8 +112,13 @@ pub fn all(
         ivs: RefCell::default(),
     });
     let mut functions = crypt::functions(&session);
+    functions.extend(item::functions(&session));
     functions.extend(operate::functions(&session));
-    let mut tables = vec![crypt::seal(&session), doctor::table(&session)];
+    let mut tables = vec![
+        crypt::seal(&session),
+        item::seal_item(&session),
+        doctor::table(&session),
+    ];
     tables.extend(operate::tables(&session));
     Ok((functions, tables))
 }
@@ -126,6 +134,20 @@ fn function(
     Function {
         name,
         arguments,
+        gives_json: false,
         body: Box::new(move |arguments| body(&session, arguments)),
+    }
+}
+
+/// A function of `session` whose TEXT carries SQLite's JSON subtype.
+fn json_function(
+    session: &Rc<Session>,
+    name: &'static str,
+    arguments: i32,
+    body: impl Fn(&Session, &Arguments<'_>) -> Result<Output, Error> + 'static,
+) -> Function {
+    Function {
+        gives_json: true,
+        ..function(session, name, arguments, body)
     }
 }
