@@ -284,6 +284,36 @@ impl Cache {
         flight.wait(Some(Instant::now() + 2 * self.timeout), waiting)
     }
 
+    /// Does something to the store that is no fetch, on a thread of ours. Whether the store counts as down
+    /// does not matter. A caller who is interrupted leaves; what was begun goes on.
+    ///
+    /// # Errors
+    /// What `waiting` said; the store's own within.
+    pub fn at_store<T: Clone + Send + 'static>(
+        &'static self,
+        errand: impl FnOnce(&dyn KeyStore, Duration) -> Result<T, StoreError> + Send + 'static,
+        waiting: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<Result<T, StoreError>, Error> {
+        let Some(store) = &self.store else {
+            return Err(Error::NotConfigured);
+        };
+        let flight = Arc::new(Flight::new());
+        let landing = Arc::clone(&flight);
+        let job =
+            Box::new(move || {
+                let errand = || errand(&**store, self.timeout);
+                landing.land(catch_unwind(AssertUnwindSafe(errand)).unwrap_or_else(|_| {
+                    Err(StoreError::lasting("internal error, please report it"))
+                }));
+            });
+        if self.fetchers.submit(job).is_err() {
+            return Ok(Err(StoreError::passing("the system starts no thread")));
+        }
+        let outcome = flight.wait(None, waiting);
+        self.write_log();
+        Ok(outcome?.unwrap_or_else(|| Err(StoreError::unreachable("no answer in time"))))
+    }
+
     /// The cached keys: name, seconds since the last check, and whether the TTL is over.
     pub fn list(&self) -> Vec<(KeyName, f64, bool)> {
         let now = self.now();

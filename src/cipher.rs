@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aes::Aes128;
-use base64_simd::{AsOut, URL_SAFE};
+use base64_simd::{AsOut, URL_SAFE, URL_SAFE_NO_PAD};
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockDecryptMut, BlockEncryptMut, InnerIvInit, KeyInit};
 use hmac::{Hmac, Mac};
@@ -19,7 +19,7 @@ use zeroize::Zeroize;
 
 use crate::error::Error;
 use crate::ffi::system;
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, SecretString};
 
 const VERSION: u8 = 0x80;
 const TIME: std::ops::Range<usize> = 1..9;
@@ -167,6 +167,28 @@ pub fn token_time(token: &[u8]) -> Result<Option<u64>, Error> {
     Ok(decode(token)?.and_then(|message| Some(u64::from_be_bytes(message[TIME].try_into().ok()?))))
 }
 
+/// The content of a new key object: 44 base64url characters of 32 random bytes.
+pub fn new_key_object() -> SecretString {
+    fernet::Fernet::generate_key().into()
+}
+
+/// 22 base64url characters of 16 random bytes: the part of a new uid that nobody else can have chosen.
+///
+/// # Errors
+/// The operating system gives no random numbers.
+pub fn random_name() -> Result<String, Error> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(no_random_numbers)?;
+    Ok(URL_SAFE_NO_PAD.encode_to_string(random))
+}
+
+fn no_random_numbers(error: getrandom::Error) -> Error {
+    Error::Sqlite {
+        code: crate::ffi::code::IOERR,
+        message: format!("the system gives no random numbers: {error}"),
+    }
+}
+
 /// This machine's time in unix seconds, as tokens hold it.
 pub fn now() -> u64 {
     SystemTime::now()
@@ -201,10 +223,7 @@ impl Ivs {
     pub fn draw(&mut self) -> Result<Iv, Error> {
         let generation = system::generation();
         if self.used == Self::DRAWN || self.generation != generation {
-            getrandom::fill(&mut self.block).map_err(|error| Error::Sqlite {
-                code: crate::ffi::code::IOERR,
-                message: format!("the system gives no random numbers: {error}"),
-            })?;
+            getrandom::fill(&mut self.block).map_err(no_random_numbers)?;
             (self.used, self.generation) = (0, generation);
         }
         let start = self.used * BLOCK;

@@ -82,6 +82,8 @@ pub struct Config {
     pub schema: String,
     /// `JOURNAL_REPLICATED`, with `auto` resolved.
     pub replicated: bool,
+    /// `JOURNAL_ADMIN`: whether the key management functions are registered.
+    pub admin: bool,
     /// How to reach S3.
     pub aws: Aws,
 }
@@ -146,6 +148,7 @@ impl Config {
                 .get(),
             schema,
             replicated,
+            admin: environment.switch("JOURNAL_ADMIN")?,
             aws: Aws::read(environment, allow_http, is_s3)?,
         })
     }
@@ -271,6 +274,7 @@ mod tests {
         assert_eq!(config.item_max, 16_777_216);
         assert_eq!(config.schema, "main");
         assert!(!config.replicated);
+        assert!(!config.admin);
     }
 
     #[test]

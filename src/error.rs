@@ -62,6 +62,17 @@ pub enum Error {
         /// What the store said.
         reason: String,
     },
+    /// A key's object could not be written or deleted.
+    Undone {
+        /// The key's label.
+        key: String,
+        /// `written` or `deleted`.
+        what: &'static str,
+        /// Whether the store refused; else trying again may help.
+        denied: bool,
+        /// What the store said.
+        reason: String,
+    },
     /// `JOURNAL_KEY_STORE` is not set.
     NotConfigured,
     /// An argument has the wrong type or value.
@@ -94,6 +105,8 @@ impl Error {
             Error::NotItem { .. } => "not_item",
             Error::StoreUnavailable { .. } => "store_unavailable",
             Error::StoreDenied { .. } => "store_denied",
+            Error::Undone { denied: true, .. } => "store_denied",
+            Error::Undone { denied: false, .. } => "store_unavailable",
             Error::NotConfigured => "not_configured",
             Error::BadArgument(_) => "bad_argument",
             Error::Replicated => "replicated",
@@ -148,6 +161,9 @@ impl fmt::Display for Error {
             Error::StoreDenied { key, reason } => {
                 write!(f, "key {key} may not be fetched: {reason}")
             }
+            Error::Undone {
+                key, what, reason, ..
+            } => write!(f, "key {key} could not be {what}: {reason}"),
             Error::NotConfigured => f.write_str("JOURNAL_KEY_STORE is not set"),
             Error::BadArgument(sentence) => f.write_str(sentence),
             Error::Replicated => f.write_str(

@@ -3,6 +3,8 @@
 //! The row is the authority. It is read for every call, on the calling connection and within that
 //! connection's transaction, schema-qualified so that a TEMP table cannot stand in for it.
 
+pub mod rows;
+
 use crate::error::Error;
 use crate::ffi::connection::{Connection, Kept, Statement};
 use crate::ffi::value::Value;

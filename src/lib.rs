@@ -23,6 +23,14 @@
 //! journal_config() · journal_version()           -> JSON · TEXT
 //! ```
 //!
+//! With `JOURNAL_ADMIN=1`, and never on a replicated host, also
+//!
+//! ```text
+//! journal_create_key(user_id)                    -> JSON of the two rows that a new object needs
+//! journal_rotate_key(user_id[, min_age_seconds]) -> TEXT uid of the current key, new unless too young
+//! journal_shred_key(user_id, key_uid)            -> JSON receipt of an object that is gone
+//! ```
+//!
 //! A NULL plaintext or token gives NULL, whatever the other arguments (`journal_seal`: one row of
 //! NULLs). Nothing else does, but `journal_key_uid` of a user without a key: a NULL `user_id` is an
 //! error, and so is a NULL `key_uid` where it does not mean "try all the user's keys".

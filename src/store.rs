@@ -38,6 +38,31 @@ pub trait KeyStore: Send + Sync {
     fn credentials(&self) -> Option<CredentialStatus> {
         None
     }
+
+    /// Writes the object `name`, which must not exist, and reads it back. `timeout` is for each of the
+    /// requests that this takes.
+    ///
+    /// # Errors
+    /// As for `fetch`; an object that nobody knows of may stay behind where the store gives no answer.
+    fn create(
+        &self,
+        _name: &ObjectName,
+        _content: &[u8],
+        _timeout: Duration,
+    ) -> Result<(), StoreError> {
+        Err(StoreError::lasting("this key store takes no new objects"))
+    }
+
+    /// Deletes every version of the object `name`, and of no other, and looks whether it is gone.
+    /// `timeout` is for each of the requests that this takes. To be called again where it was
+    /// interrupted, and of an object that is gone already.
+    ///
+    /// # Errors
+    /// As for `fetch`: in particular [`StoreError::Denied`] where the store keeps a version, with what it
+    /// says of the reason.
+    fn shred(&self, _name: &ObjectName, _timeout: Duration) -> Result<Shredded, StoreError> {
+        Err(StoreError::lasting("this key store deletes no objects"))
+    }
 }
 
 /// What may be told of credentials.
@@ -47,6 +72,19 @@ pub struct CredentialStatus {
     pub source: &'static str,
     /// How long they last; `None` for those that do not expire.
     pub expires_in: Option<Duration>,
+}
+
+/// What was deleted of an object that is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shredded {
+    /// Contents that were deleted now; none where it was gone already.
+    pub versions: u64,
+    /// Delete markers that were deleted now.
+    pub delete_markers: u64,
+    /// What the store said of copies that it had made elsewhere: S3's replication status.
+    pub replication: Option<String>,
+    /// Where copies of the object may be that this store could not be asked for.
+    pub not_looked_at: Vec<&'static str>,
 }
 
 /// What a probe found, and the store's clock.

@@ -71,8 +71,8 @@ def test_what_is_damaged_is_no_item_wherever_it_is_damaged(host, fernet):
     data = json.dumps({"text": "dear diary " * 20, "n": list(range(50))})
     packed = gzip.compress(data.encode(), 9, mtime=0)
     damaged = [packed[:end] for end in range(len(packed))] + [packed + b"\0", packed + packed[:-1], packed + b"garbage"]
-    # Time, compression and system, bytes 4 to 9, are covered by no checksum.
-    damaged += [packed[:at] + bytes([packed[at] ^ 0x40]) + packed[at + 1:] for at in range(len(packed)) if not 4 <= at < 10]
+    # Flags, time, compression and system, bytes 3 to 9, are covered by no checksum.
+    damaged += [packed[:at] + bytes([packed[at] ^ 0x40]) + packed[at + 1:] for at in range(len(packed)) if not 3 <= at < 10]
     damaged += [os.urandom(length) for length in range(100)]
     for damage in damaged:
         token = fernet.encrypt(damage).decode()

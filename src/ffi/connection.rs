@@ -232,6 +232,16 @@ impl Statement {
         self.checked(result)
     }
 
+    /// Binds a REAL to the parameter `index` (from 1).
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn bind_real(&mut self, index: c_int, number: f64) -> Result<(), Error> {
+        // SAFETY: the statement is live.
+        let result = unsafe { sqlite3!(bind_double(self.raw, index, number)) };
+        self.checked(result)
+    }
+
     /// Binds a copy of `text` as TEXT to the parameter `index` (from 1).
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The SQL functions, one file per family, each the whole story of its calls in safe Rust.
 
+mod admin;
 mod crypt;
 mod doctor;
 mod item;
@@ -114,6 +115,9 @@ pub fn all(
     let mut functions = crypt::functions(&session);
     functions.extend(item::functions(&session));
     functions.extend(operate::functions(&session));
+    if config.admin {
+        functions.extend(admin::functions(&session));
+    }
     let mut tables = vec![
         crypt::seal(&session),
         item::seal_item(&session),

@@ -143,7 +143,9 @@ pub(super) fn report(config: &Config) -> Json {
         "fetch_timeout": config.fetch_timeout.as_secs_f64(),
         "fetch_threads": config.fetch_threads,
         "schema": config.schema,
+        "item_max": config.item_max,
         "replicated": config.replicated,
+        "admin": config.admin,
     })
 }
 

@@ -1,11 +1,13 @@
 //! Keys as files below a directory: the object's name is the path.
 
+mod admin;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Fetched, KeyStore, MOST_BYTES, StoreError};
+use super::{Fetched, KeyStore, MOST_BYTES, Shredded, StoreError};
 use crate::id::ObjectName;
 use crate::secret::SecretBytes;
 
@@ -19,6 +21,16 @@ impl Directory {
     pub fn new(root: PathBuf) -> Self {
         Self { root }
     }
+
+    /// The root without links. One that is missing is an unmounted disk, not a missing key.
+    fn root(&self) -> Result<PathBuf, StoreError> {
+        self.root
+            .canonicalize()
+            .map_err(|error| match error.kind() {
+                ErrorKind::PermissionDenied => denied("its directory", "read"),
+                _ => StoreError::lasting("the key store's directory is not there"),
+            })
+    }
 }
 
 impl KeyStore for Directory {
@@ -28,14 +40,7 @@ impl KeyStore for Directory {
         _known: Option<&str>,
         _deadline: Instant,
     ) -> Result<Fetched, StoreError> {
-        // A root that is missing is an unmounted disk, not a missing key.
-        let root = self
-            .root
-            .canonicalize()
-            .map_err(|error| match error.kind() {
-                ErrorKind::PermissionDenied => denied("its directory"),
-                _ => StoreError::lasting("the key store's directory is not there"),
-            })?;
+        let root = self.root()?;
         let path = root.join(name.as_str()).canonicalize().map_err(of_file)?;
         if !path.starts_with(&root) {
             return Err(StoreError::NotAKey("its object leads out of the key store"));
@@ -43,6 +48,19 @@ impl KeyStore for Directory {
         let file = open(&path)?;
         let content = read(file)?;
         Ok(Fetched::Object { content, tag: None })
+    }
+
+    fn create(
+        &self,
+        name: &ObjectName,
+        content: &[u8],
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
+        admin::create(self, name, content, timeout)
+    }
+
+    fn shred(&self, name: &ObjectName, _timeout: Duration) -> Result<Shredded, StoreError> {
+        admin::shred(self, name)
     }
 }
 
@@ -84,14 +102,14 @@ fn read(file: File) -> Result<SecretBytes, StoreError> {
     Ok(content)
 }
 
-fn denied(what: &str) -> StoreError {
-    StoreError::Denied(format!("{what} may not be read by this process"))
+fn denied(what: &str, done: &str) -> StoreError {
+    StoreError::Denied(format!("{what} may not be {done} by this process"))
 }
 
 fn of_file(error: std::io::Error) -> StoreError {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => StoreError::Absent,
-        ErrorKind::PermissionDenied => denied("its file"),
+        ErrorKind::PermissionDenied => denied("its file", "read"),
         ErrorKind::InvalidFilename => StoreError::NotAKey("its object's name is no path"),
         #[cfg(unix)]
         _ if error.raw_os_error() == Some(libc::ELOOP) => {

@@ -3,10 +3,11 @@
 //! A custom endpoint is addressed path-style, Amazon's own by host unless the bucket's name does not
 //! fit into one.
 
+mod admin;
 mod signature;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{DATE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -20,7 +21,7 @@ use self::signature::{header, sign};
 use super::credentials::Provider;
 use super::http::{Answer, Http};
 use super::retry::Retry;
-use super::{CredentialStatus, Fetched, KeyStore, MOST_BYTES, Probed, StoreError};
+use super::{CredentialStatus, Fetched, KeyStore, MOST_BYTES, Probed, Shredded, StoreError};
 use crate::config::{Aws, Config, ConfigError, is_region};
 use crate::id::ObjectName;
 use crate::stats::Stats;
@@ -73,19 +74,19 @@ impl S3 {
         if let Some(tag) = known {
             headers.insert(IF_NONE_MATCH, header(tag)?);
         }
-        self.exchange(Method::GET, name, "", headers, Vec::new(), deadline)
+        self.exchange(Method::GET, name.as_str(), "", headers, b"", deadline)
     }
 
-    /// Sends a signed request for the object `name` and gives the answer, whatever its status. Sent once
-    /// more where the bucket turns out to lie in another region, and once more with other credentials
-    /// where the store calls the first ones expired.
+    /// Sends a signed request for the object `path`, or with an empty one for the bucket, and gives the
+    /// answer, whatever its status. Sent once more where the bucket turns out to lie in another region,
+    /// and once more with other credentials where the store calls the first ones expired.
     fn exchange(
         &self,
         method: Method,
-        name: &ObjectName,
+        path: &str,
         query: &str,
         mut headers: HeaderMap,
-        body: Vec<u8>,
+        body: &[u8],
         deadline: Instant,
     ) -> Result<Answer, StoreError> {
         if let Some(owner) = &self.aws.bucket_owner {
@@ -99,12 +100,12 @@ impl S3 {
             .clone();
         let (mut mended, mut renewed) = (false, false);
         loop {
-            let url = self.url(name, query, &region)?;
+            let url = self.url(path, query, &region)?;
             let request = sign(
                 method.clone(),
                 &url,
                 headers.clone(),
-                body.clone(),
+                body,
                 &credentials,
                 &region,
             )?;
@@ -127,9 +128,9 @@ impl S3 {
         }
     }
 
-    fn url(&self, name: &ObjectName, query: &str, region: &str) -> Result<Url, StoreError> {
+    fn url(&self, path: &str, query: &str, region: &str) -> Result<Url, StoreError> {
         let mut url = origin(self.aws, &self.bucket, region).map_err(StoreError::lasting)?;
-        let path = format!("{}{}", url.path(), uri_encode(name.as_str(), false));
+        let path = format!("{}{}", url.path(), uri_encode(path, false));
         url.set_path(&path);
         url.set_query((!query.is_empty()).then_some(query));
         Ok(url)
@@ -173,6 +174,19 @@ impl KeyStore for S3 {
 
     fn credentials(&self) -> Option<CredentialStatus> {
         self.credentials.status()
+    }
+
+    fn create(
+        &self,
+        name: &ObjectName,
+        content: &[u8],
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
+        admin::create(self, name, content, timeout)
+    }
+
+    fn shred(&self, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {
+        admin::shred(self, name, timeout)
     }
 }
 
@@ -244,18 +258,23 @@ fn calls_expired(answer: &Answer) -> bool {
         )
 }
 
+/// The code in an error answer. A code is one of S3's words; anything else a server may write there is
+/// not repeated.
+fn code(answer: &Answer) -> String {
+    let code = ErrorDocument::of(answer).code;
+    match code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        true if !code.is_empty() => code,
+        _ => "no code".to_owned(),
+    }
+}
+
 /// What an answer other than the object means
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
 fn refusal(answer: &Answer) -> StoreError {
     let status = answer.status.as_u16();
-    let code = ErrorDocument::of(answer).code;
-    // A code is one of S3's words; anything else a server may write there is not repeated.
-    let word = match code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        true if !code.is_empty() => code.as_str(),
-        _ => "no code",
-    };
+    let word = code(answer);
     let said = format!("the store answered {status} ({word})");
-    match (status, word) {
+    match (status, word.as_str()) {
         (404, "NoSuchKey") => StoreError::Absent,
         (_, "RequestTimeTooSkewed") => StoreError::Denied(format!(
             "{said}: this machine's clock differs too much from the store's"

@@ -42,14 +42,21 @@ pub(super) fn create(
     if !answer.status.is_success() && answer.status != StatusCode::PRECONDITION_FAILED {
         return Err(refusal(&answer));
     }
-    match s3.fetch(name, None, Instant::now() + timeout) {
-        Ok(Fetched::Object { content: found, .. }) if found[..] == *content => Ok(()),
-        Ok(_) => Err(StoreError::lasting(
-            "an object of this name holds something else",
-        )),
-        Err(StoreError::Absent) => Err(StoreError::lasting("it is not found after it was written")),
-        Err(error) => Err(error),
+    let error = match s3.fetch(name, None, Instant::now() + timeout) {
+        Ok(Fetched::Object { content: found, .. }) if found[..] == *content => return Ok(()),
+        Ok(_) => {
+            return Err(StoreError::lasting(
+                "an object of its name holds something else",
+            ));
+        }
+        Err(StoreError::Absent) => StoreError::lasting("it is not found after it was written"),
+        Err(error) => error,
+    };
+    if answer.status.is_success() {
+        // What cannot be read back is of no use to anyone.
+        let _ = shred(s3, name, timeout);
     }
+    Err(error)
 }
 
 /// Deletes all versions first and delete markers last: a marker that went first would bring a version

@@ -16,14 +16,14 @@ use crate::store::StoreError;
 use crate::store::credentials::Credentials;
 
 /// A request to `url`, all of whose headers are signed for `region`.
-pub(super) fn sign(
+pub(super) fn sign<'a>(
     method: Method,
     url: &Url,
     mut headers: HeaderMap,
-    body: Vec<u8>,
+    body: &'a [u8],
     credentials: &Credentials,
     region: &str,
-) -> Result<Request<Vec<u8>>, StoreError> {
+) -> Result<Request<&'a [u8]>, StoreError> {
     let now = OffsetDateTime::now_utc();
     let date = now
         .format(format_description!(
@@ -35,7 +35,7 @@ pub(super) fn sign(
         (Some(host), None) => host.to_owned(),
         (None, _) => return Err(StoreError::lasting("the endpoint has no host")),
     };
-    let payload = hex(&Sha256::digest(&body));
+    let payload = hex(&Sha256::digest(body));
     headers.insert(HOST, header(&host)?);
     headers.insert("x-amz-date", header(&date)?);
     headers.insert("x-amz-content-sha256", header(&payload)?);

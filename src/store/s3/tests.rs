@@ -73,7 +73,9 @@ fn amazon_is_addressed_by_host_and_others_by_path() {
 #[test]
 fn an_object_s_name_is_escaped_once() {
     let name = ObjectName::parse("a b/ü+%2e~'(1)", "").unwrap();
-    let url = store(None).url(&name, "versionId=1", "eu-west-1").unwrap();
+    let url = store(None)
+        .url(name.as_str(), "versionId=1", "eu-west-1")
+        .unwrap();
     assert_eq!(
         url.as_str(),
         "https://journal.s3.eu-west-1.amazonaws.com/a%20b/%C3%BC%2B%252e~%27%281%29?versionId=1"

@@ -1,0 +1,268 @@
+//! Key management, under `JOURNAL_ADMIN=1`: create, rotate and shred keys.
+//!
+//! The object comes before its rows and goes before them, so that a row never names an object that was
+//! not written, and nothing that ends a call half-way leaves a key that no row leads to but a new one that
+//! nobody used.
+
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::{Function, Session, function, json_function};
+use crate::cipher;
+use crate::error::Error;
+use crate::ffi::code;
+use crate::ffi::value::{Arguments, Output, Value};
+use crate::id::{KeyUid, ObjectName, UserId};
+use crate::keys::rows::{CONTENT_TYPE, NewKey, Rows, Savepoint};
+use crate::store::StoreError;
+
+pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
+    vec![
+        json_function(session, "journal_create_key", 1, create_key),
+        function(session, "journal_rotate_key", 1, rotate_key),
+        function(session, "journal_rotate_key", 2, rotate_key),
+        json_function(session, "journal_shred_key", 2, shred_key),
+    ]
+}
+
+/// `journal_create_key(user_id)`: the object alone; what its two rows are to hold.
+fn create_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    refuse(session)?;
+    let key = new_key(session, UserId::parse(arguments.get(0)?)?)?;
+    upload(session, &key)?;
+    Ok(Output::Json(
+        json!({
+            "user_journal_master_keys": {
+                "uid": key.uid.as_str(),
+                "user_id": key.user.0,
+                "created_at": key.created_at,
+            },
+            "s3_files": {
+                "uid": key.file_uid,
+                "key": key.object.as_str(),
+                "file_size": key.size,
+                "content_type": CONTENT_TYPE,
+                "created_at": key.created_at,
+            },
+        })
+        .to_string(),
+    ))
+}
+
+/// `journal_rotate_key(user_id[, min_age_seconds])`: object and rows.
+fn rotate_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    refuse(session)?;
+    let connection = &session.connection;
+    let user = UserId::parse(arguments.get(0)?)?;
+    let least_age = match arguments.len() {
+        1 => None,
+        _ => Some(seconds(arguments.get(1)?)?),
+    };
+    let rows = Rows::new(&session.config.schema);
+    if rows.are_read_only(connection) {
+        return Err(Error::Sqlite {
+            code: code::READONLY,
+            message: "attempt to write a readonly database".to_owned(),
+        });
+    }
+    // Whether rows could be written at all, before there is an object.
+    Savepoint::open(connection)?.release()?;
+    if !rows.has_user(connection, user)? {
+        return Err(no_such_user(user));
+    }
+    if let Some(uid) = young(session, &rows, user, least_age)? {
+        return Ok(Output::Text(uid.as_str().to_owned()));
+    }
+    let key = new_key(session, user)?;
+    upload(session, &key)?;
+    let current = insert(session, &rows, &key, least_age);
+    if !matches!(&current, Ok(uid) if *uid == key.uid) {
+        take_back(session, &key);
+    }
+    current.map(|uid| Output::Text(uid.as_str().to_owned()))
+}
+
+/// `journal_shred_key(user_id, key_uid)`: the object, never the rows.
+fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    refuse(session)?;
+    let connection = &session.connection;
+    let user = UserId::parse(arguments.get(0)?)?;
+    let uid = KeyUid::parse(arguments.get(1)?)?;
+    let name = session.keys.named(connection, user, &uid)?.name()?;
+    let rows = Rows::new(&session.config.schema);
+    if rows.is_named_by_another(connection, &name.object, &uid)? {
+        return Err(Error::BadArgument(format!(
+            "the row of another key names the object of key {uid}"
+        )));
+    }
+    let object = name.object.clone();
+    let outcome = session.cache()?.at_store(
+        move |store, timeout| store.shred(&object, timeout),
+        &mut session.waiting(),
+    );
+    // Whatever came of it: what is gone must not be served on, what is there is soon fetched again.
+    let evicted = session.cache()?.evict(&uid);
+    let shredded = outcome?.map_err(|error| undone(&uid, "deleted", error))?;
+    let mut not_looked_at = shredded.not_looked_at;
+    not_looked_at.push(
+        "caches of other processes, which serve the key for JOURNAL_CACHE_TTL seconds, and for \
+         JOURNAL_CACHE_STALE more where they do not reach the store",
+    );
+    if shredded.replication.is_some() {
+        not_looked_at.insert(
+            0,
+            "the replica that the replication status tells of: it keeps the key",
+        );
+    }
+    Ok(Output::Json(
+        json!({
+            "key_uid": uid.as_str(),
+            "object": name.object.as_str(),
+            "gone": true,
+            "versions_deleted": shredded.versions,
+            "delete_markers_deleted": shredded.delete_markers,
+            "replication_status": shredded.replication,
+            "evicted": evicted,
+            "not_looked_at": not_looked_at,
+        })
+        .to_string(),
+    ))
+}
+
+/// A statement in a replicated log runs again on every node and at every replay: never there.
+fn refuse(session: &Session) -> Result<(), Error> {
+    if session.config.replicated {
+        return Err(Error::Replicated);
+    }
+    match session.config.store {
+        Some(_) => Ok(()),
+        None => Err(Error::NotConfigured),
+    }
+}
+
+/// The user's current key if it is younger than `least_age`.
+fn young(
+    session: &Session,
+    rows: &Rows,
+    user: UserId,
+    least_age: Option<f64>,
+) -> Result<Option<KeyUid>, Error> {
+    let Some(least_age) = least_age else {
+        return Ok(None);
+    };
+    let newest = rows.newest(&session.connection, user)?;
+    Ok(newest
+        .filter(|(_, created_at)| created_at.is_some_and(|at| now() - at < least_age))
+        .map(|(uid, _)| uid))
+}
+
+/// Writes both rows, or none where another process rotated meanwhile; the uid of the current key.
+fn insert(
+    session: &Session,
+    rows: &Rows,
+    key: &NewKey,
+    least_age: Option<f64>,
+) -> Result<KeyUid, Error> {
+    let connection = &session.connection;
+    let savepoint = Savepoint::open(connection)?;
+    rows.insert_file(connection, key)?;
+    if let Some(uid) = young(session, rows, key.user, least_age)? {
+        return Ok(uid);
+    }
+    if !rows.has_user(connection, key.user)? {
+        return Err(no_such_user(key.user));
+    }
+    rows.insert_key(connection, key)?;
+    match rows.newest(connection, key.user)? {
+        Some((uid, _)) if uid == key.uid => {
+            savepoint.release()?;
+            Ok(uid)
+        }
+        _ => Err(Error::BadArgument(format!(
+            "a key of user {} has a created_at that no time comes after",
+            key.user.0
+        ))),
+    }
+}
+
+/// Deletes the object of a key whose rows were not written. Where that fails as well, or it cannot be
+/// known that there is no row, the object stays, and the audit recipe finds it.
+fn take_back(session: &Session, key: &NewKey) {
+    let row = session.keys.named(&session.connection, key.user, &key.uid);
+    if !matches!(row, Err(Error::KeyNotFound { .. })) {
+        return;
+    }
+    let object = key.object.clone();
+    if let Ok(cache) = session.cache() {
+        let _ = cache.at_store(
+            move |store, timeout| store.shred(&object, timeout),
+            &mut session.waiting(),
+        );
+    }
+}
+
+fn new_key(session: &Session, user: UserId) -> Result<NewKey, Error> {
+    let uid = format!("oseh_ujmk_{}", cipher::random_name()?);
+    let prefix = &session.config.key_prefix;
+    let directory = match DIRECTORY.starts_with(prefix.as_str()) {
+        true => DIRECTORY,
+        false => prefix,
+    };
+    let object = ObjectName::parse(&format!("{directory}{uid}"), prefix)
+        .map_err(|reason| Error::BadArgument(format!("no key can be made: {reason}")))?;
+    Ok(NewKey {
+        uid: KeyUid::parse(Value::Text(uid.as_bytes()))?,
+        user,
+        file_uid: format!("oseh_s3f_{}", cipher::random_name()?),
+        object,
+        size: 44,
+        created_at: now(),
+    })
+}
+
+/// Writes a key that nobody has seen to the object of `key`.
+fn upload(session: &Session, key: &NewKey) -> Result<(), Error> {
+    let (object, content) = (key.object.clone(), cipher::new_key_object());
+    session
+        .cache()?
+        .at_store(
+            move |store, timeout| store.create(&object, content.expose().as_bytes(), timeout),
+            &mut session.waiting(),
+        )?
+        .map_err(|error| undone(&key.uid, "written", error))
+}
+
+fn undone(uid: &KeyUid, what: &'static str, error: StoreError) -> Error {
+    Error::Undone {
+        key: uid.to_string(),
+        what,
+        denied: matches!(error, StoreError::Denied(_)),
+        reason: error.to_string(),
+    }
+}
+
+fn no_such_user(user: UserId) -> Error {
+    Error::BadArgument(format!("there is no user {}", user.0))
+}
+
+fn seconds(value: Value<'_>) -> Result<f64, Error> {
+    match value {
+        Value::Integer(seconds) if seconds >= 0 => Ok(seconds as f64),
+        Value::Real(seconds) if seconds >= 0.0 => Ok(seconds),
+        other => Err(Error::BadArgument(format!(
+            "min_age_seconds must be a number that is not negative, this is {other}"
+        ))),
+    }
+}
+
+/// Unix seconds, to the millisecond.
+fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_millis() as f64 / 1000.0)
+}
+
+/// Where the objects of keys lie, unless `JOURNAL_KEY_PREFIX` has them elsewhere.
+const DIRECTORY: &str = "s3_files/journals/keys/master/";

@@ -1,0 +1,199 @@
+//! The rows that key management reads and writes.
+
+use std::ffi::CString;
+
+use crate::error::Error;
+use crate::ffi::connection::Connection;
+use crate::ffi::value::Value;
+use crate::id::{KeyUid, ObjectName, UserId};
+
+/// What the two rows of a new key hold.
+pub struct NewKey {
+    /// `user_journal_master_keys.uid`.
+    pub uid: KeyUid,
+    /// `user_journal_master_keys.user_id`.
+    pub user: UserId,
+    /// `s3_files.uid`.
+    pub file_uid: String,
+    /// `s3_files.key`.
+    pub object: ObjectName,
+    /// `s3_files.file_size`.
+    pub size: i64,
+    /// Now, in unix seconds.
+    pub created_at: f64,
+}
+
+/// `s3_files.content_type` of a key.
+pub const CONTENT_TYPE: &str = "text/plain";
+
+/// The key tables of one schema, for key management. Each statement is prepared for one use.
+pub struct Rows {
+    schema: CString,
+    user: String,
+    newest: String,
+    elsewhere: String,
+    insert_file: String,
+    insert_key: String,
+}
+
+impl Rows {
+    /// The tables in `schema`.
+    pub fn new(schema: &str) -> Self {
+        let quoted = format!("\"{}\"", schema.replace('"', "\"\""));
+        let keys = format!("{quoted}.user_journal_master_keys");
+        Self {
+            // The configuration takes no name with a NUL.
+            schema: CString::new(schema).unwrap_or_default(),
+            user: format!("SELECT 1 FROM {quoted}.users WHERE id = ?1"),
+            newest: format!(
+                "SELECT uid, created_at FROM {keys} WHERE user_id = ?1 \
+                 ORDER BY created_at DESC, uid ASC LIMIT 1"
+            ),
+            elsewhere: format!(
+                "SELECT 1 FROM {keys} AS k JOIN {quoted}.s3_files AS f ON f.id = k.s3_file_id \
+                 WHERE f.key = ?1 AND k.uid <> ?2 LIMIT 1"
+            ),
+            insert_file: format!(
+                "INSERT INTO {quoted}.s3_files (uid, key, file_size, content_type, created_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)"
+            ),
+            // A clock that once ran ahead must not keep an old key in front.
+            insert_key: format!(
+                "INSERT INTO {keys} (uid, user_id, s3_file_id, created_at) \
+                 SELECT ?1, ?2, f.id, max(?4, coalesce((SELECT max(created_at) FROM {keys} \
+                 WHERE user_id = ?2) + 0.001, ?4)) FROM {quoted}.s3_files AS f WHERE f.uid = ?3"
+            ),
+        }
+    }
+
+    /// Whether rows cannot be written, since the schema is open for reading alone.
+    pub fn are_read_only(&self, connection: &Connection) -> bool {
+        connection.is_read_only(&self.schema)
+    }
+
+    /// Whether there is a user of this id.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn has_user(&self, connection: &Connection, user: UserId) -> Result<bool, Error> {
+        let mut statement = connection.prepare(&self.user)?;
+        statement.bind_integer(1, user.0)?;
+        statement.step()
+    }
+
+    /// The user's current key and when it was made; no time where the row holds none.
+    ///
+    /// # Errors
+    /// SQLite's own; [`Error::BadArgument`] where the row's uid is not TEXT.
+    pub fn newest(
+        &self,
+        connection: &Connection,
+        user: UserId,
+    ) -> Result<Option<(KeyUid, Option<f64>)>, Error> {
+        let mut statement = connection.prepare(&self.newest)?;
+        statement.bind_integer(1, user.0)?;
+        if !statement.step()? {
+            return Ok(None);
+        }
+        let created_at = match statement.column(1) {
+            Value::Integer(seconds) => Some(seconds as f64),
+            Value::Real(seconds) => Some(seconds),
+            _ => None,
+        };
+        Ok(Some((KeyUid::parse(statement.column(0))?, created_at)))
+    }
+
+    /// Whether the row of another key names `object`.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn is_named_by_another(
+        &self,
+        connection: &Connection,
+        object: &ObjectName,
+        uid: &KeyUid,
+    ) -> Result<bool, Error> {
+        let mut statement = connection.prepare(&self.elsewhere)?;
+        statement.bind_text(1, object.as_str())?;
+        statement.bind_text(2, uid.as_str())?;
+        statement.step()
+    }
+
+    /// Writes the `s3_files` row, which takes the write lock: what is read after it is how things are.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn insert_file(&self, connection: &Connection, key: &NewKey) -> Result<(), Error> {
+        let mut statement = connection.prepare(&self.insert_file)?;
+        statement.bind_text(1, &key.file_uid)?;
+        statement.bind_text(2, key.object.as_str())?;
+        statement.bind_integer(3, key.size)?;
+        statement.bind_text(4, CONTENT_TYPE)?;
+        statement.bind_real(5, key.created_at)?;
+        statement.step().map(drop)
+    }
+
+    /// Writes the `user_journal_master_keys` row, as the newest of the user's.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn insert_key(&self, connection: &Connection, key: &NewKey) -> Result<(), Error> {
+        let mut statement = connection.prepare(&self.insert_key)?;
+        statement.bind_text(1, key.uid.as_str())?;
+        statement.bind_integer(2, key.user.0)?;
+        statement.bind_text(3, &key.file_uid)?;
+        statement.bind_real(4, key.created_at)?;
+        statement.step().map(drop)
+    }
+}
+
+/// A savepoint, undone when dropped unless it was released. Without an open transaction it is one.
+pub struct Savepoint<'a> {
+    connection: &'a Connection,
+    open: bool,
+}
+
+impl<'a> Savepoint<'a> {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] inside a statement that writes, where SQLite allows none.
+    pub fn open(connection: &'a Connection) -> Result<Self, Error> {
+        const BUSY: i32 = 5;
+        match run(connection, "SAVEPOINT journal_crypt") {
+            Ok(()) => Ok(Self {
+                connection,
+                open: true,
+            }),
+            Err(Error::Sqlite { code: BUSY, .. }) => Err(Error::BadArgument(
+                "it writes rows of its own, so it is called by a SELECT, not by a statement that writes"
+                    .to_owned(),
+            )),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps what was written; without an outer transaction that is the commit.
+    ///
+    /// # Errors
+    /// SQLite's own; all is undone then.
+    pub fn release(mut self) -> Result<(), Error> {
+        run(self.connection, "RELEASE journal_crypt")?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Savepoint<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            // Should these fail, SQLite has rolled the whole transaction back itself.
+            let _ = run(self.connection, "ROLLBACK TO journal_crypt");
+            let _ = run(self.connection, "RELEASE journal_crypt");
+        }
+    }
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<(), Error> {
+    connection.prepare(sql)?.step().map(drop)
+}
