@@ -1,0 +1,129 @@
+"""Rotations and shreddings whose process is killed between any two steps: the same call completes them."""
+
+import json
+import os
+import subprocess
+import sys
+
+from conftest import LIBRARY, PREFIX
+from stores import ADMIN, Folder, admin, rows
+# pytest finds fixtures by name, also imported ones.
+from stores import bucket, ceph, rclone, s3, store, users  # noqa: F401
+
+
+def killed_at(bucket, host, number, served):
+    """From now on the host is killed at its request `number`, before the server sees it or after."""
+    count = iter(range(1, 1000))
+
+    class Kill:
+        delay = 0
+
+        def act(self, exchange, upstream):
+            if served:
+                upstream.fetch(exchange.request)
+            host.kill()
+            exchange.close()
+
+    bucket.proxy.forget()
+    bucket.proxy.faults = lambda request: Kill() if next(count) == number else None
+
+
+def kill_everywhere(bucket, database, call, check):
+    """Kills `call` at each of its requests, before and after it is served; then makes it once more."""
+    number, ended = 1, False
+    while not ended:
+        for served in (False, True):
+            with admin(database, bucket) as host:
+                arguments = check.before(host)
+                killed_at(bucket, host, number, served)
+                try:
+                    host.run(call, *arguments)
+                    ended = True
+                except RuntimeError:
+                    pass
+            bucket.proxy.faults = []
+            check.after_kill(ended)
+            with admin(database, bucket) as host:
+                check.again(host, host.value(call, *arguments))
+        number += 1
+    return number - 2
+
+
+def test_a_rotation_killed_anywhere_leaves_the_old_key_and_completes_when_called_again(users, bucket):
+    class Check:
+        current, objects = None, set()
+
+        def before(self, host):
+            if Check.current is None:
+                Check.current = host.value("SELECT journal_rotate_key(1)")
+                Check.token = host.value("SELECT journal_encrypt(1, 'dear diary')")
+                Check.first = Check.current
+            Check.named = {row[0] for row in rows(users)}
+            return ()
+
+        def after_kill(self, ended):
+            assert ended or {row[0] for row in rows(users)} == Check.named
+
+        def again(self, host, uid):
+            assert host.value("SELECT journal_key_uid(1)") == uid != Check.current
+            assert host.value("SELECT journal_decrypt(1, ?, ?)", Check.first, Check.token) == "dear diary"
+            Check.current = uid
+            # Every row's key is there; what else there is was left behind by a kill, and no row names it.
+            assert {row[0] for row in rows(users)} <= bucket.uids()
+
+    requests = kill_everywhere(bucket, users, "SELECT journal_rotate_key(1)", Check())
+    assert requests == 2  # PUT, GET
+    assert bucket.uids() - {row[0] for row in rows(users)}
+
+
+def test_a_shredding_killed_anywhere_completes_when_called_again(users, bucket):
+    class Check:
+        def before(self, host):
+            Check.uid = host.value("SELECT journal_rotate_key(1)")
+            bucket.write(Check.uid)
+            bucket.client.delete(bucket.name, PREFIX + Check.uid)
+            Check.neighbour = Check.uid + "2"
+            bucket.write(Check.neighbour)
+            Check.seen = False
+            return (Check.uid,)
+
+        def after_kill(self, ended):
+            # A reader never sees again what a delete marker hid.
+            assert bucket.read(Check.uid) is None
+            assert Check.uid in {row[0] for row in rows(users)}
+
+        def again(self, host, receipt):
+            assert json.loads(receipt)["gone"] and bucket.versions(Check.uid) == (0, 0)
+            assert bucket.read(Check.neighbour) is not None
+
+    requests = kill_everywhere(bucket, users, "SELECT journal_shred_key(1, ?)", Check())
+    assert requests == 8  # list; look at and delete two versions; delete the marker; list; fetch
+
+
+def test_a_rotation_killed_between_its_rows_leaves_neither(users, tmp_path):
+    """A host that is killed inside the savepoint, by a trigger's function, between the two inserts."""
+    store = Folder(tmp_path / "keys")
+    with users.writing() as connection:
+        connection.execute("CREATE TABLE step (n)")
+    program = """
+import os, signal, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.enable_load_extension(True)
+db.load_extension(sys.argv[2])
+db.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+db.execute(f"CREATE TEMP TRIGGER die {sys.argv[3]} BEGIN SELECT die(); END")
+db.execute("SELECT journal_rotate_key(1)").fetchall()
+"""
+    for moment in (
+        "AFTER INSERT ON main.s3_files", "BEFORE INSERT ON main.user_journal_master_keys", "AFTER INSERT ON main.user_journal_master_keys",
+    ):
+        with admin(users, store) as host:
+            before = host.value("SELECT journal_rotate_key(1)")
+        dead = subprocess.run(
+            [sys.executable, "-c", program, users.path, LIBRARY.with_suffix(""), moment], env={**os.environ, **store.env, **ADMIN},
+        )
+        assert dead.returncode == -9
+        with admin(users, store) as host:
+            assert host.value("SELECT journal_key_uid(1)") == before
+            assert host.value("SELECT count(*) FROM s3_files") == len(rows(users))
+            assert host.value("SELECT journal_rotate_key(1)") != before
