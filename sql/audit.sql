@@ -1,0 +1,83 @@
+-- Looks whether every entry and item can be read, without decrypting into the result, and whether rows and objects
+-- belong together. Changes nothing.
+--
+--   sqlite3 -cmd '.load ./journal_crypt' -cmd ".param set :directory \"'/srv/keys'\"" journal.db < sql/audit.sql
+--
+-- Needs   JOURNAL_KEY_STORE with the right to read.
+-- Takes   :user_id     this user alone (all users where it is not set)
+--         :directory   the directory of a directory store, to look for objects that no row names, or
+--         :listing     a file with the name of an object in each line, for a bucket:
+--                        aws s3api list-objects-v2 --bucket B --prefix s3_files/journals/keys/master/ \
+--                          --query 'Contents[].[Key]' --output text > listing.txt
+-- Gives   1. of each user: what is readable, lost (the key is gone), orphaned (the key's row is gone), broken (the
+--            token or the key is none), unknown (the store did not answer; run again)
+--         2. each row whose recorded key is not the one that its token is under, and the one that it is under
+--         3. objects that no row names: left by a rotation that was stopped, or by a row that was deleted before
+--            its object; nothing is under them that a row leads to. And rows whose object is not there.
+--
+-- It fetches every key that is in use, and decrypts every token, which takes about a second for 100,000 entries
+-- of average length once the keys are fetched.
+
+.bail on
+.timeout 10000
+.param init
+
+CREATE TEMP TABLE audit AS
+SELECT user_id, kind, id, recorded, journal_check(user_id, key_uid, token) AS word
+FROM (
+  SELECT user_id, 'entry' AS kind, id, key_uid, key_uid AS recorded, token FROM main.journal_entries
+  WHERE user_id = coalesce(:user_id, user_id)
+  UNION ALL
+  -- An item whose key was deleted says so with NULL, which is not to mean "try them all" here.
+  SELECT e.user_id, 'item', i.id, coalesce(k.uid, '(deleted)'), coalesce(k.uid, '(deleted)'), i.master_encrypted_data
+  FROM main.journal_entries AS e
+  JOIN main.journal_entry_items AS i ON i.journal_entry_id = e.id
+  LEFT JOIN main.user_journal_master_keys AS k ON k.id = i.master_key_id
+  WHERE e.user_id = coalesce(:user_id, e.user_id)
+);
+
+.print '-- 1. What can be read: user|kind|all|readable|lost|orphaned|broken|unknown'
+SELECT user_id, kind, count(*), sum(word = 'ok'), sum(word = 'key_lost'), sum(word IN ('no_key', 'key_not_found')),
+  sum(word IN ('token_invalid', 'key_invalid')), sum(word IN ('store_unavailable', 'store_denied'))
+FROM audit GROUP BY user_id, kind ORDER BY user_id, kind;
+
+-- Only what is not readable with the recorded key is tried with the user's others.
+CREATE TEMP TABLE misrecorded AS
+SELECT a.user_id, a.kind, a.id, a.recorded, k.uid AS found
+FROM audit AS a JOIN main.user_journal_master_keys AS k ON k.user_id = a.user_id AND k.uid <> a.recorded
+WHERE a.word IN ('no_key', 'key_not_found', 'key_lost', 'token_invalid', 'key_invalid')
+  AND journal_check(a.user_id, k.uid, CASE a.kind
+    WHEN 'entry' THEN (SELECT token FROM main.journal_entries WHERE id = a.id)
+    ELSE (SELECT master_encrypted_data FROM main.journal_entry_items WHERE id = a.id)
+  END) = 'ok';
+
+.print '-- 2. Under another key than recorded: user|kind|id|recorded|found'
+SELECT * FROM misrecorded ORDER BY user_id, kind, id;
+
+CREATE TEMP TABLE object (name TEXT PRIMARY KEY);
+INSERT INTO object
+SELECT substr(name, length(rtrim(:directory, '/')) + 2) FROM fsdir(:directory)
+WHERE :directory IS NOT NULL AND mode & 0xF000 = 0x8000;
+INSERT OR IGNORE INTO object
+WITH RECURSIVE line (text, rest) AS (
+  SELECT NULL, replace(CAST(readfile(:listing) AS TEXT), char(13), '') || char(10) WHERE :listing IS NOT NULL
+  UNION ALL
+  SELECT substr(rest, 1, instr(rest, char(10)) - 1), substr(rest, instr(rest, char(10)) + 1) FROM line WHERE rest <> ''
+)
+SELECT text FROM line WHERE text <> '';
+
+.print '-- 3. Objects and rows: object that no row names|row that names no object'
+SELECT name, '' FROM object
+WHERE name LIKE '%/oseh\_ujmk\_%' ESCAPE '\' AND name NOT IN (
+  SELECT f.key FROM main.s3_files AS f JOIN main.user_journal_master_keys AS k ON k.s3_file_id = f.id
+)
+ORDER BY name;
+SELECT '', k.uid FROM main.user_journal_master_keys AS k LEFT JOIN main.s3_files AS f ON f.id = k.s3_file_id
+WHERE coalesce(:directory, :listing) IS NOT NULL AND k.user_id = coalesce(:user_id, k.user_id)
+  AND (f.key IS NULL OR f.key NOT IN (SELECT name FROM object))
+ORDER BY k.uid;
+SELECT '(not looked at: set :directory or :listing)', '' WHERE coalesce(:directory, :listing) IS NULL;
+
+DROP TABLE object;
+DROP TABLE misrecorded;
+DROP TABLE audit;

@@ -1,0 +1,25 @@
+-- Gives every user whose key is old a new one, or one user. What was written stays under the old key, which stays.
+--
+--   JOURNAL_ADMIN=1 sqlite3 -cmd '.load ./journal_crypt' -cmd '.param set :days 30' journal.db < sql/rotate.sql
+--
+-- Needs   JOURNAL_ADMIN=1, JOURNAL_KEY_STORE with the right to write, and a database that may be written.
+--         Not on a node of rqlite: there, journal_create_key in a shell of your own, and its two rows as literals.
+-- Takes   :days      a key that is younger stays (30 where it is not set; 0 renews every key)
+--         :user_id   this user alone (all users where it is not set)
+-- Gives   a row for each user: id, the key before, the current key now.
+--
+-- May be stopped anywhere and run again: who has a young key already is passed over. A stop between an upload and
+-- its rows leaves an object that no row names; sql/audit.sql finds those.
+
+.bail on
+.timeout 10000
+.param init
+
+-- The ids are copied, so that no read transaction is open while another process may write.
+CREATE TEMP TABLE rotation AS
+SELECT id AS user_id, journal_key_uid(id) AS before FROM main.users WHERE id = coalesce(:user_id, id);
+
+SELECT user_id, coalesce(before, '(none)') AS before, journal_rotate_key(user_id, 86400 * coalesce(:days, 30)) AS now
+FROM rotation ORDER BY user_id;
+
+DROP TABLE rotation;
