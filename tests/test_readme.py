@@ -246,12 +246,14 @@ def wrong_observations(text, database, key_store):
     database.add_user(1)
     database.add_key(1, "oseh_ujmk_1")
     key_store.write("oseh_ujmk_1")
-    # The two tables follow the sentences that name them.
-    stats, doctor = section(text, "What to watch").split("journal_doctor`", 1)
+    # The one's are a table, the other's a paragraph.
+    watch = section(text, "What to watch")
+    stats = "\n".join(cells[0] for cells in rows(watch))
+    doctor = re.search(r"FROM journal_doctor`(.*?)\n\n", watch, re.DOTALL)[1]
     wrong = []
     for table, part in [("journal_stats", stats), ("journal_doctor", doctor)]:
         existing = {name for (name,) in ask(f"SELECT name FROM {table}", key_store.env, database.path)}
-        documented = {name for cells in rows(part) for name in re.findall(r"`(\w+)`", cells[0])}
+        documented = set(re.findall(r"`(\w+)`", part))
         wrong += differences(documented, existing, f"the row of {table}")
     return wrong
 
@@ -296,7 +298,7 @@ def changed(correct, wrong):
         ("# Slept well.\n", "# Slept.\n", "is shown"),
         ("journal.load_extension", "journal.load_extensions", "AttributeError"),
         ("\nmake demo", "\nmake demos", "No rule to make target"),
-        ("sh sql/demo-keys.sh", "sh sql/demo-key.sh", "demo-key.sh"),
+        ("mkdir -m 700 keys", "mkdir -m 700 keys/keys", "keys/keys"),
         ("```python", "```pyhton", "nothing runs pyhton"),
     ],
 )  # fmt: skip
@@ -318,7 +320,7 @@ def test_a_wrong_example_is_seen(correct, wrong, complaint, tmp_path):
         (wrong_variables, "| `JOURNAL_SCHEMA` |", "| `JOURNAL_SCHEME` |", "the variable JOURNAL_SCHEMA is not documented"),
         (wrong_variables, "`, `NO_PROXY`", "`", "the variable NO_PROXY is not documented"),
         (wrong_variables, "| `300` |", "| `30` |", "`JOURNAL_CACHE_TTL` is 300.0 and not `30`"),
-        (wrong_variables, "| `0` |", "| `1` |", "`JOURNAL_ALLOW_HTTP` is False and not `1`"),
+        (wrong_variables, "machine | `0` |", "machine | `1` |", "`JOURNAL_ALLOW_HTTP` is False and not `1`"),
         (wrong_links, "](#errors)", "](#error)", "#error"),
         (wrong_links, "](LICENSE-MIT)", "](LICENSE)", "LICENSE"),
     ],
@@ -331,7 +333,7 @@ def test_a_wrong_reference_is_seen(check, correct, wrong, complaint):
     "correct, wrong, complaint",
     [
         ("| `retries` |", "| `tries` |", "the row of journal_stats retries is not documented"),
-        ("| `clock` |", "| `watch` |", "the row of journal_doctor watch does not exist"),
+        ("`clock` (", "`watch` (", "the row of journal_doctor watch does not exist"),
     ],
 )
 def test_a_wrong_row_is_seen(correct, wrong, complaint, database, key_store):
