@@ -35,6 +35,9 @@ const ABSENT_FOR: u64 = 3_000;
 /// How long after a failed check, or while the store is down, nobody asks again, in milliseconds.
 const PAUSE: u64 = 1_000;
 
+/// How often, while there are fetches, keys that can serve no more are wiped from memory, in milliseconds.
+const SWEEP: u64 = 60_000;
+
 /// A cached key. Times are milliseconds of uptime.
 pub struct Entry {
     /// The key, ready to use.
@@ -96,6 +99,8 @@ struct Shelf {
     entries: LruCache<KeyName, Arc<Entry>>,
     flights: HashMap<KeyName, Arc<Flight<Outcome>>>,
     absent: LruCache<KeyName, u64>,
+    /// When the keys that can serve no more were last looked for.
+    swept: u64,
 }
 
 static CACHE: OnceBox<Cache> = OnceBox::new();
@@ -142,6 +147,7 @@ impl Cache {
                 entries: LruCache::new(config.cache_keys),
                 flights: HashMap::new(),
                 absent: LruCache::new(config.cache_keys),
+                swept: 0,
             }),
             down_until: AtomicU64::new(0),
             ttl: milliseconds(config.cache_ttl),
@@ -424,6 +430,7 @@ impl Cache {
             shelf.flights.remove(name);
             self.shelve(&mut shelf, name, known.as_deref(), &outcome);
         }
+        self.sweep(&mut shelf);
         drop(shelf);
         flight.land(outcome);
     }
@@ -481,6 +488,24 @@ impl Cache {
                         .store(end.min(self.now() + PAUSE), Ordering::Relaxed);
                 }
             }
+        }
+    }
+
+    /// Drops the keys that nobody has used for so long that they could not even serve as stale.
+    fn sweep(&self, shelf: &mut Shelf) {
+        let now = self.now();
+        if now < shelf.swept.saturating_add(SWEEP) {
+            return;
+        }
+        shelf.swept = now;
+        let ended: Vec<_> = shelf
+            .entries
+            .iter()
+            .filter(|(_, entry)| !self.may_serve_stale(entry))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in ended {
+            shelf.entries.pop(&name);
         }
     }
 

@@ -4,6 +4,8 @@
 //! elsewhere. Variables are those of README's table; a value that cannot be read fails the load and
 //! names its variable, never its content.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -84,8 +86,22 @@ pub struct Config {
     pub replicated: bool,
     /// `JOURNAL_ADMIN`: whether the key management functions are registered.
     pub admin: bool,
+    /// Variables that begin with `JOURNAL_` and that nothing here reads: perhaps misspelt.
+    pub unknown: Vec<String>,
     /// How to reach S3.
     pub aws: Aws,
+}
+
+impl fmt::Display for StoreLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::S3 { bucket } => write!(f, "s3://{bucket}"),
+            Self::Directory(root) => match Url::from_file_path(root) {
+                Ok(url) => url.fmt(f),
+                Err(()) => Err(fmt::Error),
+            },
+        }
+    }
 }
 
 impl Config {
@@ -98,10 +114,19 @@ impl Config {
             let host = std::env::current_exe()
                 .ok()
                 .and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
-            Self::read(
-                &Environment(&|name| std::env::var_os(name)),
-                host.as_deref(),
-            )
+            let asked = RefCell::new(HashSet::new());
+            let lookup = |name: &str| {
+                asked.borrow_mut().insert(name.to_owned());
+                std::env::var_os(name)
+            };
+            let mut config = Self::read(&Environment(&lookup), host.as_deref())?;
+            config.unknown = std::env::vars_os()
+                .filter_map(|(name, _)| name.into_string().ok())
+                // systemd sets JOURNAL_STREAM.
+                .filter(|name| name.starts_with("JOURNAL_") && name != "JOURNAL_STREAM")
+                .filter(|name| !asked.borrow().contains(name))
+                .collect();
+            Ok(config)
         })
     }
 
@@ -149,6 +174,7 @@ impl Config {
             schema,
             replicated,
             admin: environment.switch("JOURNAL_ADMIN")?,
+            unknown: Vec::new(),
             aws: Aws::read(environment, allow_http, is_s3)?,
         })
     }
@@ -178,10 +204,15 @@ fn store(text: &str) -> Result<StoreLocation, ConfigError> {
     if text.starts_with("file://") {
         return Url::parse(text)
             .ok()
+            // A bare # or ? would cut the path short.
+            .filter(|url| url.query().is_none() && url.fragment().is_none())
             .and_then(|url| url.to_file_path().ok())
             .filter(|path| path.is_absolute())
             .map(StoreLocation::Directory)
-            .ok_or(bad(VARIABLE, "not an absolute directory after file://"));
+            .ok_or(bad(
+                VARIABLE,
+                "not an absolute directory after file://, as a URL: %23 for #, %3F for ?",
+            ));
     }
     Err(bad(VARIABLE, "neither s3://bucket nor file:///directory"))
 }
@@ -307,6 +338,8 @@ mod tests {
             "/srv",
             "file://host/srv",
             "file://keys",
+            "file:///srv/a#b",
+            "file:///srv/a?b",
             "http://x",
         ] {
             assert!(store(text).is_err(), "{text}");

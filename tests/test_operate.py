@@ -176,7 +176,16 @@ def test_the_doctor_finds_a_healthy_set_up_healthy(scene):
 def test_the_doctor_says_that_there_are_no_credentials(scene):
     found = doctor(scene.child(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_EC2_METADATA_DISABLED="true"))
     assert found["credentials"][0] == "failed"
-    assert "AWS_ACCESS_KEY_ID" in found["credentials"][1]
+    assert found["credentials"][1].startswith("there are no AWS credentials in the environment")
+    assert found["store"] == ("failed", "not asked for want of credentials")
+    found = doctor(scene.child(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_PROFILE="nobody"))
+    assert found["credentials"][0] == "failed"
+    assert "profile" in found["credentials"][1]
+
+
+def test_the_doctor_names_variables_that_nothing_reads(scene):
+    found = doctor(scene.child(JOURNAL_KEYSTORE="s3://journal", JOURNAL_STREAM="8:1"))
+    assert found["configuration"] == ("warning", "unknown, perhaps misspelt: JOURNAL_KEYSTORE")
 
 
 def test_the_doctor_warns_of_what_may_go_wrong(scene):

@@ -69,6 +69,7 @@ fn cache_of(keys: usize) -> (&'static Cache, Arc<Script>) {
             entries: LruCache::new(keys.try_into().unwrap()),
             flights: HashMap::new(),
             absent: LruCache::new(keys.try_into().unwrap()),
+            swept: 0,
         }),
         down_until: AtomicU64::new(0),
         ttl: TTL,
@@ -326,6 +327,21 @@ fn an_eviction_drops_the_key_and_what_is_being_fetched_for_it() {
     script.tell(object());
     assert_eq!(waiter.join().unwrap(), Ok(()));
     assert!(cache.list().is_empty());
+}
+
+#[test]
+fn a_key_that_nobody_uses_is_wiped_once_it_could_serve_no_more() {
+    let (cache, script) = warm();
+    for (later, left) in [
+        (TTL + STALE - 1, ["b", "a"].as_slice()),
+        (SWEEP, &["c", "b"]),
+    ] {
+        script.advance(later);
+        script.tell(object());
+        assert_eq!(ask(cache, left[0]), Ok(()));
+        let names = cache.list().into_iter().map(|(name, ..)| name);
+        assert_eq!(names.collect::<Vec<_>>(), [name(left[0]), name(left[1])]);
+    }
 }
 
 #[test]

@@ -67,6 +67,11 @@ pub struct WebIdentity {
 }
 
 impl Aws {
+    /// The region to begin with; Amazon names another where the bucket lies elsewhere.
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or("us-east-1")
+    }
+
     /// Reads the profile's settings only where S3 is asked for keys: elsewhere its files do not matter.
     pub(super) fn read(
         environment: &Environment<'_>,

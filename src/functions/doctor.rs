@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use super::Session;
 use crate::cache::Probe;
-use crate::config::StoreLocation;
+use crate::config::{Config, StoreLocation};
 use crate::error::Error;
 use crate::ffi::table::{Rows, Table};
 use crate::ffi::value::{Output, Value};
 use crate::id::ObjectName;
-use crate::store::StoreError;
+use crate::store::{CredentialStatus, StoreError};
 
 /// A check's status and what it has to say.
 struct Finding {
@@ -69,10 +69,7 @@ fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
         foreign_keys(session)?,
         temp_store(session)?,
         replicated(session),
-        ok(
-            "configuration",
-            super::operate::report(session.config).to_string(),
-        ),
+        configuration(session.config),
     ];
     findings.extend(store(session)?);
     findings.push(key(session)?);
@@ -95,6 +92,17 @@ fn ask(session: &Session, sql: &str) -> Result<Option<String>, Error> {
 /// `text` as an SQL string.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+fn configuration(config: &Config) -> Finding {
+    const NAME: &str = "configuration";
+    match config.unknown.as_slice() {
+        [] => ok(NAME, super::operate::report(config).to_string()),
+        unknown => warning(
+            NAME,
+            format!("unknown, perhaps misspelt: {}", unknown.join(", ")),
+        ),
+    }
 }
 
 fn tables(session: &Session) -> Result<Finding, Error> {
@@ -213,7 +221,19 @@ fn store(session: &Session) -> Result<Vec<Finding>, Error> {
             "no answer in time: is it reachable from this machine?",
         )]);
     };
-    let credentials = credentials(session, location)?;
+    let status = session.cache()?.credentials();
+    let credentials = match (status, location, &probe.is_key) {
+        (Some(status), ..) => ok("credentials", from(status)),
+        (None, StoreLocation::Directory(_), _) => ok("credentials", "a directory needs none"),
+        // Without credentials nothing was asked, and the reason is all there is to tell.
+        (None, StoreLocation::S3 { .. }, Err(error)) => {
+            return Ok(vec![
+                failed("credentials", error.to_string()),
+                failed("store", "not asked for want of credentials"),
+            ]);
+        }
+        (None, StoreLocation::S3 { .. }, Ok(_)) => ok("credentials", "none were needed"),
+    };
     let reached = format!("answered in {} ms", probe.took.as_millis());
     let (reach, absent) = match &probe.is_key {
         Err(StoreError::Absent) => (
@@ -243,21 +263,11 @@ fn store(session: &Session) -> Result<Vec<Finding>, Error> {
 }
 
 /// Where the credentials that the probe was signed with came from.
-fn credentials(session: &Session, location: &StoreLocation) -> Result<Finding, Error> {
-    let Some(status) = session.cache()?.credentials() else {
-        return Ok(match location {
-            StoreLocation::Directory(_) => ok("credentials", "a directory needs none"),
-            StoreLocation::S3 { .. } => failed(
-                "credentials",
-                "none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role",
-            ),
-        });
-    };
-    let detail = match status.expires_in {
+fn from(status: CredentialStatus) -> String {
+    match status.expires_in {
         Some(left) => format!("from {}, for {} s more", status.source, left.as_secs()),
         None => format!("from {}", status.source),
-    };
-    Ok(ok("credentials", detail))
+    }
 }
 
 fn denied(location: &StoreLocation) -> &'static str {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value as Json, json};
 
 use super::{Function, Session, VERSION, function};
-use crate::config::{Config, StoreLocation};
+use crate::config::Config;
 use crate::error::Error;
 use crate::ffi::table::{Rows, Table};
 use crate::ffi::value::{Arguments, Output, Value};
@@ -126,11 +126,8 @@ fn config(session: &Session, _: &Arguments<'_>) -> Result<Output, Error> {
 pub(super) fn report(config: &Config) -> Json {
     let aws = &config.aws;
     json!({
-        "key_store": config.store.as_ref().map(|store| match store {
-            StoreLocation::S3 { bucket } => format!("s3://{bucket}"),
-            StoreLocation::Directory(root) => format!("file://{}", root.display()),
-        }),
-        "region": aws.region,
+        "key_store": config.store.as_ref().map(ToString::to_string),
+        "region": aws.region(),
         "endpoint": aws.endpoint.as_ref().map(url::Url::as_str),
         "ca_bundle": aws.ca_bundle.as_ref().map(|path| path.display().to_string()),
         "https_proxy": aws.proxy.is_some(),

@@ -51,7 +51,7 @@ impl S3 {
         stats: Arc<Stats>,
     ) -> Result<Self, ConfigError> {
         let aws = &config.aws;
-        let region = aws.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
+        let region = aws.region().to_owned();
         let origin = origin(aws, bucket, &region)?;
         Ok(Self {
             bucket: bucket.to_owned(),

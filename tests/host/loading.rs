@@ -89,7 +89,7 @@ fn a_value_that_cannot_be_read_refuses_the_load_and_names_its_variable() {
         (
             "JOURNAL_KEY_STORE",
             "file://planted/x",
-            "not an absolute directory after file://",
+            "not an absolute directory after file://, as a URL: %23 for #, %3F for ?",
         ),
         (
             "JOURNAL_KEY_STORE",

@@ -101,7 +101,7 @@ fn endpoint(aws: &Aws) -> Result<Url, StoreError> {
     if let Some(endpoint) = &aws.sts_endpoint {
         return Ok(endpoint.clone());
     }
-    let region = aws.region.as_deref().unwrap_or("us-east-1");
+    let region = aws.region();
     let domain = match region.starts_with("cn-") {
         true => "amazonaws.com.cn",
         false => "amazonaws.com",
