@@ -18,6 +18,12 @@ fn call(
     let arguments = arguments.join(", ");
     let sql = match function {
         "journal_seal" => format!("SELECT token FROM journal_seal({arguments})"),
+        "journal_seal_item" => format!(
+            "SELECT journal_decrypt_item(7, NULL, token) FROM journal_seal_item({arguments})"
+        ),
+        "journal_encrypt_item" => {
+            format!("SELECT journal_decrypt_item(7, NULL, journal_encrypt_item({arguments}))")
+        }
         _ => format!("SELECT {function}({arguments})"),
     };
     match sql.contains(TOKEN) {
@@ -29,7 +35,9 @@ fn call(
 /// A plaintext where a token came out, since no two tokens are the same.
 fn opened(key: &Fernet, function: &str, given: Result<Value, Failure>) -> Result<Value, Failure> {
     match given {
-        Ok(Value::Text(token)) if ["journal_encrypt", "journal_seal"].contains(&function) => {
+        Ok(Value::Text(token))
+            if ["journal_encrypt", "journal_rewrap", "journal_seal"].contains(&function) =>
+        {
             Ok(Value::Blob(key.decrypt(&token).expect("a token")))
         }
         other => other,
@@ -121,6 +129,10 @@ fn a_null_plaintext_or_token_gives_null_whatever_the_other_arguments() {
             "journal_decrypt_blob(8, 'oseh_ujmk_9', NULL)",
             "journal_try_decrypt(7.5, x'', NULL)",
             "journal_check('dear', 'diary', NULL)",
+            "journal_rewrap('dear', 7, NULL)",
+            "journal_encrypt_item('dear', NULL)",
+            "journal_decrypt_item('dear', 7, NULL)",
+            "journal_try_decrypt_item(NULL, 7, NULL)",
         ] {
             assert_eq!(
                 journal.ask(&format!("SELECT {call}"), []),
@@ -128,7 +140,11 @@ fn a_null_plaintext_or_token_gives_null_whatever_the_other_arguments() {
                 "{call}"
             );
         }
-        for seal in ["journal_seal(7, NULL)", "journal_seal('7', NULL)"] {
+        for seal in [
+            "journal_seal(7, NULL)",
+            "journal_seal('7', NULL)",
+            "journal_seal_item('7', NULL)",
+        ] {
             let rows: Vec<[Value; 3]> = journal
                 .prepare(&format!("SELECT * FROM {seal}"))
                 .unwrap()
@@ -145,7 +161,10 @@ fn a_null_plaintext_or_token_gives_null_whatever_the_other_arguments() {
 fn a_wrong_number_of_arguments_is_refused() {
     Process::with_directory().run(|| {
         let (journal, ..) = journal();
-        for (function, _, _) in FUNCTIONS.iter().filter(|f| f.0 != "journal_seal") {
+        for (function, _, _) in FUNCTIONS
+            .iter()
+            .filter(|f| !f.0.starts_with("journal_seal"))
+        {
             for count in 0..6 {
                 if FUNCTIONS
                     .iter()

@@ -10,6 +10,11 @@ pub(crate) const KEY: &str = "'oseh_ujmk_1'";
 /// A parameter; bound to a token of "dear diary" under user 7's key.
 pub(crate) const TOKEN: &str = ":token";
 
+const ITEM: &str = "'\"dear diary\"'";
+const ITEM_TOKEN_SQL: &str = "journal_encrypt_item(7, '\"dear diary\"')";
+/// The Fernet specification's, of 1985.
+const SPEC_TOKEN: &str = "'gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA=='";
+
 /// A function's argument.
 pub(crate) struct Argument {
     /// The values in its place are those of [`ARGUMENTS`] with this name.
@@ -36,6 +41,9 @@ const KEY_UID: Argument = argument("key_uid", KEY);
 const ANY_KEY_UID: Argument = argument("key_uid or NULL", KEY);
 const CACHED_UID: Argument = argument("cached key_uid", KEY);
 const TOKEN_OF: Argument = argument("token", TOKEN);
+const JSON: Argument = argument("json", ITEM);
+const ITEM_TOKEN: Argument = argument("item token", ITEM_TOKEN_SQL);
+const ANY_TOKEN: Argument = argument("any token", SPEC_TOKEN);
 
 /// Every function with its arguments, and what it gives for the usual ones.
 pub(crate) const FUNCTIONS: &[(&str, &[Argument], Gives)] = &[
@@ -75,6 +83,36 @@ pub(crate) const FUNCTIONS: &[(&str, &[Argument], Gives)] = &[
         &[USER_ID, PLAINTEXT],
         Gives::Blob(b"dear diary"),
     ),
+    (
+        "journal_rewrap",
+        &[USER_ID, ANY_KEY_UID, TOKEN_OF],
+        Gives::Blob(b"dear diary"),
+    ),
+    (
+        "journal_token_time",
+        &[ANY_TOKEN],
+        Gives::Integer(499_162_800),
+    ),
+    (
+        "journal_encrypt_item",
+        &[USER_ID, JSON],
+        Gives::Text("\"dear diary\""),
+    ),
+    (
+        "journal_decrypt_item",
+        &[USER_ID, ANY_KEY_UID, ITEM_TOKEN],
+        Gives::Text("\"dear diary\""),
+    ),
+    (
+        "journal_try_decrypt_item",
+        &[USER_ID, ANY_KEY_UID, ITEM_TOKEN],
+        Gives::Text("\"dear diary\""),
+    ),
+    (
+        "journal_seal_item",
+        &[USER_ID, JSON],
+        Gives::Text("\"dear diary\""),
+    ),
     ("journal_evict", &[], Gives::Integer(1)),
     ("journal_evict", &[CACHED_UID], Gives::Integer(1)),
     (
@@ -104,7 +142,7 @@ impl Means {
             Means::Null => Ok(Value::Null),
             Means::Integer(number) => Ok(Value::Integer(number)),
             Means::Refused(sentence) => error(format!("{function}: bad_argument: {sentence}")),
-            Means::Final(..) if function == "journal_try_decrypt" => Ok(Value::Null),
+            Means::Final(..) if function.starts_with("journal_try_") => Ok(Value::Null),
             Means::Final(word, _) if function == "journal_check" => text(word),
             Means::Final(word, sentence) => error(format!("{function}: {word}: {sentence}")),
         }
@@ -125,6 +163,7 @@ const NO_TOKEN: Means = Means::Final(
     "token_invalid",
     "not a Fernet token under key \"oseh_ujmk_1\"",
 );
+const NO_TOKEN_AT_ALL: Means = Means::Final("token_invalid", "not a Fernet token under any key");
 
 /// The values tried in each argument's place.
 pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
@@ -290,6 +329,77 @@ pub(crate) const ARGUMENTS: &[(&str, Values)] = &[
             ("rtrim(:token, '=')", NO_TOKEN),
             ("CAST(x'ff' AS TEXT)", NO_TOKEN),
             (HUGE, NO_TOKEN),
+        ],
+    ),
+    (
+        "any token",
+        &[
+            (SPEC_TOKEN, Means::Usual),
+            ("NULL", Means::Null),
+            ("7", Means::Refused("token must be TEXT, this is INTEGER")),
+            ("7.0", Means::Refused("token must be TEXT, this is REAL")),
+            ("''", NO_TOKEN_AT_ALL),
+            ("x''", NO_TOKEN_AT_ALL),
+            ("zeroblob(100)", NO_TOKEN_AT_ALL),
+            ("'dear diary'", NO_TOKEN_AT_ALL),
+            (HUGE, NO_TOKEN_AT_ALL),
+        ],
+    ),
+    (
+        "item token",
+        &[
+            (
+                "CAST(journal_encrypt_item(7, '\"dear diary\"') AS BLOB)",
+                Means::Usual,
+            ),
+            ("NULL", Means::Null),
+            ("7", Means::Refused("token must be TEXT, this is INTEGER")),
+            ("7.0", Means::Refused("token must be TEXT, this is REAL")),
+            ("''", NO_TOKEN),
+            ("x''", NO_TOKEN),
+            ("'dear diary'", NO_TOKEN),
+            (HUGE, NO_TOKEN),
+        ],
+    ),
+    (
+        "json",
+        &[
+            (ITEM, Means::Usual),
+            ("CAST('\"dear diary\"' AS BLOB)", Means::Usual),
+            ("jsonb('\"dear diary\"')", Means::Usual),
+            ("NULL", Means::Null),
+            (
+                "''",
+                Means::Refused("an item must be JSON, this is TEXT of 0 bytes that is not"),
+            ),
+            (
+                "x''",
+                Means::Refused("an item must be JSON, this is BLOB of 0 bytes that is not"),
+            ),
+            (
+                "'dear diary'",
+                Means::Refused("an item must be JSON, this is TEXT of 10 bytes that is not"),
+            ),
+            (
+                "'\"dear diary\"' || char(0)",
+                Means::Refused("an item must be JSON, this is TEXT of 13 bytes that is not"),
+            ),
+            (
+                "CAST(x'22ff22' AS TEXT)",
+                Means::Refused("an item must be JSON, this is TEXT of 3 bytes that is not"),
+            ),
+            (
+                "zeroblob(3)",
+                Means::Refused("an item must be JSON, this is BLOB of 3 bytes that is not"),
+            ),
+            (
+                "9e999",
+                Means::Refused("an item must be JSON, this is REAL that is not"),
+            ),
+            (
+                HUGE,
+                Means::Refused("an item must be JSON, this is TEXT of 1048576 bytes that is not"),
+            ),
         ],
     ),
     (
