@@ -5,8 +5,9 @@ use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
 use crate::journal::{Failure, Journal, error, text};
+use crate::places::{PLACES, PLAINTEXTS};
 use crate::process::Process;
-use crate::values::{ARGUMENTS, FUNCTIONS, Gives, KEY, PLAINTEXTS, TOKEN, USER};
+use crate::values::{FUNCTIONS, Gives, KEY, TOKEN, TOKEN_TIME, USER, question};
 
 /// Calls `function` with `arguments`, each an SQL expression; `:token` is a token of "dear diary".
 fn call(
@@ -15,17 +16,7 @@ fn call(
     function: &str,
     arguments: &[&str],
 ) -> Result<Value, Failure> {
-    let arguments = arguments.join(", ");
-    let sql = match function {
-        "journal_seal" => format!("SELECT token FROM journal_seal({arguments})"),
-        "journal_seal_item" => format!(
-            "SELECT journal_decrypt_item(7, NULL, token) FROM journal_seal_item({arguments})"
-        ),
-        "journal_encrypt_item" => {
-            format!("SELECT journal_decrypt_item(7, NULL, journal_encrypt_item({arguments}))")
-        }
-        _ => format!("SELECT {function}({arguments})"),
-    };
+    let sql = question(function, arguments);
     match sql.contains(TOKEN) {
         true => journal.ask(&sql, [(TOKEN, token)].as_slice()),
         false => journal.ask(&sql, []),
@@ -47,7 +38,7 @@ fn opened(key: &Fernet, function: &str, given: Result<Value, Failure>) -> Result
 fn journal() -> (Journal, Fernet, String) {
     let journal = Journal::in_memory();
     let key = journal.key(7, "oseh_ujmk_1", 1.0);
-    let token = key.encrypt(b"dear diary");
+    let token = key.encrypt_at_time(b"dear diary", TOKEN_TIME);
     (journal, key, token)
 }
 
@@ -58,33 +49,27 @@ fn every_function_says_of_every_argument_what_it_takes_it_for() {
         for (function, places, usual) in FUNCTIONS {
             let usual_arguments: Vec<&str> = places.iter().map(|place| place.usual).collect();
             let ask = |arguments: &[&str]| {
+                // So that there is a key to list and to evict.
+                journal.text("SELECT journal_encrypt(7, 'x')", []);
                 opened(&key, function, call(&journal, &token, function, arguments))
             };
             let usual = match *usual {
                 Gives::Blob(bytes) => Ok(Value::Blob(bytes.to_vec())),
                 Gives::Text(value) => text(value),
-                Gives::Integer(number) => {
-                    // Whatever earlier calls cached is dropped, so that one key is cached.
-                    let _ = journal.ask("SELECT journal_evict()", []).unwrap();
-                    journal.text("SELECT journal_encrypt(7, 'x')", []);
-                    Ok(Value::Integer(number))
-                }
+                Gives::Integer(number) => Ok(Value::Integer(number)),
             };
             assert_eq!(ask(&usual_arguments), usual, "{function}");
             for (position, place) in places.iter().enumerate() {
-                for (argument, expected) in ARGUMENTS
+                let (_, must, values) = PLACES
                     .iter()
-                    .filter(|(name, _)| *name == place.name)
-                    .flat_map(|(_, values)| *values)
-                {
+                    .find(|(name, ..)| *name == place.name)
+                    .unwrap();
+                for (argument, expected) in *values {
                     let mut arguments = usual_arguments.clone();
                     arguments[position] = argument;
-                    if let Value::Integer(_) = usual.clone().unwrap() {
-                        journal.text("SELECT journal_encrypt(7, 'x')", []);
-                    }
                     assert_eq!(
                         ask(&arguments),
-                        expected.of(function, usual.as_ref().unwrap()),
+                        expected.of(function, usual.as_ref().unwrap(), must),
                         "{function}({arguments:?})"
                     );
                 }
@@ -129,10 +114,6 @@ fn a_null_plaintext_or_token_gives_null_whatever_the_other_arguments() {
             "journal_decrypt_blob(8, 'oseh_ujmk_9', NULL)",
             "journal_try_decrypt(7.5, x'', NULL)",
             "journal_check('dear', 'diary', NULL)",
-            "journal_rewrap('dear', 7, NULL)",
-            "journal_encrypt_item('dear', NULL)",
-            "journal_decrypt_item('dear', 7, NULL)",
-            "journal_try_decrypt_item(NULL, 7, NULL)",
         ] {
             assert_eq!(
                 journal.ask(&format!("SELECT {call}"), []),
@@ -140,11 +121,7 @@ fn a_null_plaintext_or_token_gives_null_whatever_the_other_arguments() {
                 "{call}"
             );
         }
-        for seal in [
-            "journal_seal(7, NULL)",
-            "journal_seal('7', NULL)",
-            "journal_seal_item('7', NULL)",
-        ] {
+        for seal in ["journal_seal(7, NULL)", "journal_seal('7', NULL)"] {
             let rows: Vec<[Value; 3]> = journal
                 .prepare(&format!("SELECT * FROM {seal}"))
                 .unwrap()
@@ -159,12 +136,16 @@ fn a_null_plaintext_or_token_gives_null_whatever_the_other_arguments() {
 
 #[test]
 fn a_wrong_number_of_arguments_is_refused() {
+    const TABLES: [&str; 5] = [
+        "journal_seal",
+        "journal_seal_item",
+        "journal_cache",
+        "journal_stats",
+        "journal_doctor",
+    ];
     Process::with_directory().run(|| {
         let (journal, ..) = journal();
-        for (function, _, _) in FUNCTIONS
-            .iter()
-            .filter(|f| !f.0.starts_with("journal_seal"))
-        {
+        for (function, _, _) in FUNCTIONS.iter().filter(|f| !TABLES.contains(&f.0)) {
             for count in 0..6 {
                 if FUNCTIONS
                     .iter()
@@ -185,13 +166,22 @@ fn a_wrong_number_of_arguments_is_refused() {
             ("journal_seal()", each),
             ("journal_seal(7)", each),
             ("journal_seal WHERE journal_seal_plaintext = 'x'", each),
-            (
-                "journal_seal WHERE journal_seal_user_id = 7 AND journal_seal_plaintext > 'x'",
-                each,
-            ),
+            ("journal_seal(7) WHERE journal_seal_plaintext > 'x'", each),
             (
                 "journal_seal(7, 'x', 'oseh_ujmk_1')",
                 "too many arguments on journal_seal() - max 2",
+            ),
+            (
+                "journal_cache(7)",
+                "too many arguments on journal_cache() - max 0",
+            ),
+            (
+                "journal_stats(7)",
+                "too many arguments on journal_stats() - max 0",
+            ),
+            (
+                "journal_doctor(7)",
+                "too many arguments on journal_doctor() - max 0",
             ),
         ] {
             assert_eq!(
@@ -206,9 +196,10 @@ fn a_wrong_number_of_arguments_is_refused() {
 fn the_table_function_takes_its_arguments_from_another_table_too() {
     Process::with_directory().run(|| {
         let (journal, key, _) = journal();
-        journal.run("CREATE TABLE draft(user_id, entry); INSERT INTO draft VALUES (7, 'a'), (7, 'b')");
+        journal
+            .run("CREATE TABLE draft(user_id, entry); INSERT INTO draft VALUES (7, 'a'), (7, 'b')");
         for from in [
-            "draft, journal_seal(user_id, entry)",
+            "draft, journal_seal(draft.user_id, draft.entry)",
             "journal_seal(draft.user_id, draft.entry), draft",
             "draft JOIN journal_seal ON journal_seal_user_id = user_id AND journal_seal_plaintext = entry",
         ] {

@@ -9,6 +9,7 @@
 mod endpoint;
 mod entry;
 mod journal;
+mod places;
 mod process;
 mod raw;
 mod values;
