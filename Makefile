@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test check soak clean help symbols build-tools sqlite3-shell java
+.PHONY: build demo test check soak bench clean help symbols build-tools sqlite3-shell java
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -47,6 +47,10 @@ check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, th
 
 soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SOAK_SECONDS=600)
 	@cd tests && ../$(VENV)/bin/python soak.py
+
+bench: build $(VENV)/ready  ## Time it beside Python's Fernet and the bare primitives; OPTIONS='--rows 10000' is shorter
+	$(VENV)/bin/python benches/run.py $(OPTIONS) --output target/bench.json journal_crypt.$(SUFFIX)
+	@$(VENV)/bin/python benches/report.py target/bench.json
 
 clean:  ## Remove everything that was built
 	rm -rf target journal_crypt.$(SUFFIX) .pytest_cache
