@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,6 +47,10 @@ pub struct Entry {
     checked: AtomicU64,
     /// From when on its use starts a check.
     due: AtomicU64,
+    /// It is no longer in the cache, and serves nobody who still holds it.
+    dropped: AtomicBool,
+    /// It served somebody who held it since it was last moved to the front.
+    used: AtomicBool,
 }
 
 /// What a look at the cache came to.
@@ -101,6 +105,36 @@ struct Shelf {
     absent: LruCache<KeyName, u64>,
     /// When the keys that can serve no more were last looked for.
     swept: u64,
+}
+
+impl Shelf {
+    /// Puts `entry` to the front, and drops the least recently used one if there are too many.
+    fn keep(&mut self, name: &KeyName, entry: &Arc<Entry>) {
+        entry.dropped.store(false, Ordering::Relaxed);
+        if self.entries.len() == self.entries.cap().get() && !self.entries.contains(name) {
+            // Those who hold an entry use it without moving it.
+            for _ in 0..self.entries.len() {
+                match self.entries.peek_lru() {
+                    Some((name, last)) if last.used.swap(false, Ordering::Relaxed) => {
+                        let name = name.clone();
+                        self.entries.promote(&name);
+                    }
+                    _ => break,
+                }
+            }
+        }
+        if let Some((_, other)) = self.entries.push(name.clone(), Arc::clone(entry))
+            && !Arc::ptr_eq(&other, entry)
+        {
+            other.dropped.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn drop_key(&mut self, name: &KeyName) {
+        if let Some(entry) = self.entries.pop(name) {
+            entry.dropped.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 static CACHE: OnceBox<Cache> = OnceBox::new();
@@ -172,6 +206,20 @@ impl Cache {
             Look::Ready(entry) => Ok(entry),
             Look::Asked(asked) => self.answer(name, asked, Instant::now() + self.timeout, waiting),
         }
+    }
+
+    /// Whether `entry`, which the cache gave for an earlier call, may serve one more unseen: it is still
+    /// in the cache, and its check not yet due.
+    pub fn serves(&self, entry: &Entry) -> bool {
+        if entry.dropped.load(Ordering::Relaxed) || self.now() >= entry.due.load(Ordering::Relaxed)
+        {
+            return false;
+        }
+        // Written once in a while, so that threads with the same keys do not fight for the line.
+        if !entry.used.load(Ordering::Relaxed) {
+            entry.used.store(true, Ordering::Relaxed);
+        }
+        true
     }
 
     /// All of `names`, fetched side by side; one outcome for each.
@@ -376,7 +424,7 @@ impl Cache {
         }
         let cached = names(&shelf.entries, &doomed);
         for name in &cached {
-            shelf.entries.pop(name);
+            shelf.drop_key(name);
         }
         cached.len()
     }
@@ -449,6 +497,8 @@ impl Cache {
                     tag,
                     checked: AtomicU64::new(asked),
                     due: AtomicU64::new(self.due(asked)),
+                    dropped: AtomicBool::new(false),
+                    used: AtomicBool::new(false),
                 })),
                 None => Err(StoreError::NotAKey("its object is not a Fernet key")),
             },
@@ -468,13 +518,13 @@ impl Cache {
         match outcome {
             Ok(entry) => {
                 shelf.absent.pop(name);
-                shelf.entries.put(name.clone(), Arc::clone(entry));
+                shelf.keep(name, entry);
             }
             Err(StoreError::Absent) => {
-                shelf.entries.pop(name);
+                shelf.drop_key(name);
                 shelf.absent.put(name.clone(), self.now() + ABSENT_FOR);
             }
-            Err(StoreError::Denied(_) | StoreError::NotAKey(_)) => drop(shelf.entries.pop(name)),
+            Err(StoreError::Denied(_) | StoreError::NotAKey(_)) => shelf.drop_key(name),
             Err(error @ StoreError::Unavailable { .. }) => {
                 if let Some(entry) = known {
                     // Nobody asks again for a moment, but the key serves no longer for that.

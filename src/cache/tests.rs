@@ -315,6 +315,66 @@ fn the_least_recently_used_key_goes_first() {
 }
 
 #[test]
+fn who_holds_a_key_may_use_it_until_it_is_due_or_dropped() {
+    let hold = || {
+        let (cache, script) = warm();
+        let entry = cache.key(&name("a"), &mut || Ok(())).unwrap();
+        assert!(cache.serves(&entry));
+        (cache, script, entry)
+    };
+    let (cache, script, entry) = hold();
+    script.advance(TTL * 96 / 100);
+    assert!(!cache.serves(&entry));
+    assert_eq!(ask(cache, "a"), Ok(()));
+    script.tell(Ok(Fetched::Unchanged));
+    settle(cache);
+    assert!(cache.serves(&entry));
+    // Replaced by another version of its object.
+    script.advance(TTL * 96 / 100);
+    assert_eq!(ask(cache, "a"), Ok(()));
+    script.tell(object());
+    settle(cache);
+    assert!(!cache.serves(&entry));
+
+    let (cache, _, entry) = hold();
+    cache.evict(&name("a").uid);
+    assert!(!cache.serves(&entry));
+
+    // Evicted while it is being checked: what the check says is too late.
+    let (cache, script, entry) = hold();
+    script.advance(TTL * 96 / 100);
+    assert_eq!(ask(cache, "a"), Ok(()));
+    cache.evict_all();
+    script.tell(Ok(Fetched::Unchanged));
+    while entry.due.load(Ordering::Relaxed) <= cache.now() {
+        std::thread::yield_now();
+    }
+    assert!(!cache.serves(&entry));
+}
+
+#[test]
+fn a_key_used_by_who_holds_it_outlives_one_used_less_recently() {
+    let (cache, script) = cache_of(2);
+    script.tell(object());
+    let held = cache.key(&name("a"), &mut || Ok(())).unwrap();
+    script.tell(object());
+    assert_eq!(ask(cache, "b"), Ok(()));
+    assert!(cache.serves(&held));
+    script.tell(object());
+    assert_eq!(ask(cache, "c"), Ok(()));
+    assert!(cache.serves(&held));
+    let mut left: Vec<_> = cache.list().into_iter().map(|key| key.0).collect();
+    left.sort_by_key(|key| key.uid.to_string());
+    assert_eq!(left, [name("a"), name("c")]);
+    // Unused from here on, it goes like any other.
+    for other in ["d", "e"] {
+        script.tell(object());
+        assert_eq!(ask(cache, other), Ok(()));
+    }
+    assert!(!cache.serves(&held));
+}
+
+#[test]
 fn an_eviction_drops_the_key_and_what_is_being_fetched_for_it() {
     let (cache, script) = warm();
     assert_eq!(cache.evict(&name("a").uid), 1);
