@@ -41,9 +41,17 @@ impl KeyUid {
     /// # Errors
     /// [`Error::BadArgument`] with the argument's type and length.
     pub fn parse(value: Value<'_>) -> Result<Self, Error> {
+        Self::text(value).map(Self::from)
+    }
+
+    /// The text of a `key_uid` argument, where no uid of its own is needed.
+    ///
+    /// # Errors
+    /// As for [`KeyUid::parse`].
+    pub fn text(value: Value<'_>) -> Result<&str, Error> {
         match value {
             Value::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(uid) => Ok(Self(uid.into())),
+                Ok(uid) => Ok(uid),
                 Err(_) => Err(Error::BadArgument(format!(
                     "key_uid must be TEXT, this is {value}, not UTF-8"
                 ))),
@@ -66,6 +74,12 @@ impl KeyUid {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         })
+    }
+}
+
+impl From<&str> for KeyUid {
+    fn from(uid: &str) -> Self {
+        Self(uid.into())
     }
 }
 

@@ -63,6 +63,7 @@ impl KeyRow {
 /// The look-ups, for one schema and one prefix.
 pub struct Keys {
     prefix: &'static str,
+    in_main: bool,
     current: String,
     by_uid: String,
     of_user: String,
@@ -72,6 +73,8 @@ pub struct Keys {
 impl Keys {
     /// Look-ups in `schema`, for objects whose names begin with `prefix`.
     pub fn new(schema: &str, prefix: &'static str) -> Self {
+        // Any other can be detached, and another file attached under its name.
+        let in_main = schema.eq_ignore_ascii_case("main");
         let schema = format!("\"{}\"", schema.replace('"', "\"\""));
         let select = format!(
             "SELECT k.id, k.uid, f.key FROM {schema}.user_journal_master_keys AS k \
@@ -82,6 +85,7 @@ impl Keys {
         let in_order = "WHERE k.user_id = ?1 + 0 ORDER BY k.created_at DESC, k.uid ASC";
         Self {
             prefix,
+            in_main,
             current: format!("{select} {in_order} LIMIT 1"),
             by_uid: format!("{select} WHERE k.uid = ?2 || '' AND +k.user_id = ?1 + 0"),
             of_user: format!("{select} {in_order}"),
@@ -109,20 +113,15 @@ impl Keys {
     ///
     /// # Errors
     /// [`Error::KeyNotFound`], or SQLite's own.
-    pub fn named(
-        &self,
-        connection: &Connection,
-        user: UserId,
-        uid: &KeyUid,
-    ) -> Result<KeyRow, Error> {
+    pub fn named(&self, connection: &Connection, user: UserId, uid: &str) -> Result<KeyRow, Error> {
         let mut statement = connection.statement(Kept::KeyByUid, &self.by_uid)?;
         statement.bind_integer(1, user.0)?;
-        statement.bind_text(2, uid.as_str())?;
+        statement.bind_text(2, uid)?;
         match statement.step()? {
             true => KeyRow::read(&statement, self.prefix),
             false => Err(Error::KeyNotFound {
                 user: user.0,
-                key: uid.to_string(),
+                key: KeyUid::from(uid).to_string(),
             }),
         }
     }
@@ -144,6 +143,21 @@ impl Keys {
             rows.push(KeyRow::read(&statement, self.prefix));
         }
         Ok(rows)
+    }
+
+    /// Whether both key tables are tables of `main` itself, so that their rows change with it alone: a
+    /// view may look at the clock, and a virtual table at anything.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn are_tables_of_main(&self, connection: &Connection) -> Result<bool, Error> {
+        const TABLES: &str = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' \
+            AND rootpage > 0 AND name COLLATE NOCASE IN ('user_journal_master_keys', 's3_files')";
+        if !self.in_main {
+            return Ok(false);
+        }
+        let mut statement = connection.statement(Kept::Tables, TABLES)?;
+        Ok(statement.step()? && matches!(statement.column(0), Value::Integer(2)))
     }
 
     /// The newest user that has a key.

@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int};
+use std::sync::atomic::Ordering;
 use std::{ptr, slice};
 
 use sqlite_loadable::ext::{sqlite3, sqlite3_stmt};
@@ -30,9 +31,15 @@ pub enum Kept {
     KeysOfUser,
     /// The text of a JSONB value.
     JsonText,
+    /// Whether the key tables are tables.
+    Tables,
     /// `SELECT 1`, which answers SQLITE_INTERRUPT once the connection is interrupted.
     Interrupt,
 }
+
+/// See [`Connection::state_of_main`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(u32);
 
 const KEPT: usize = Kept::Interrupt as usize + 1;
 
@@ -115,6 +122,43 @@ impl Connection {
     pub fn is_read_only(&self, schema: &CStr) -> bool {
         // SAFETY: the connection is live and the name NUL-terminated.
         unsafe { sqlite3!(db_readonly(self.db, schema.as_ptr())) == 1 }
+    }
+
+    /// Which state of `main` this connection reads now: as long as the answer is the same, the statement
+    /// `kept` gives the same rows out of tables. `None` where that cannot be told.
+    ///
+    /// SQLite counts a version up whenever it finds or commits a change. In a write transaction the
+    /// version says nothing, since a ROLLBACK changes rows and leaves it alone. `sqlite3_deserialize`
+    /// replaces `main` by a database whose versions begin anew, but that one has no file name, and
+    /// nothing brings the file back: a `main` with a name is the one that was opened. A new authorizer,
+    /// which may forbid the look-up, makes the statement expire.
+    pub fn state_of_main(&self, kept: Kept) -> Option<State> {
+        const READ: c_int = 1;
+        const DATA_VERSION: c_int = 35;
+        let main = c"main".as_ptr();
+        let statement = self.kept.borrow()[kept as usize].as_ref()?.raw;
+        let mut version = 0_u32;
+        // SAFETY: the connection and its kept statement are live, and the answer is one u32; the file
+        // name, if there is one, is NUL-terminated. An SQLite without deprecated routines has no
+        // sqlite3_expired.
+        unsafe {
+            if sqlite3!(txn_state(self.db, main)) != READ {
+                return None;
+            }
+            let name = sqlite3!(db_filename(self.db, main));
+            if name.is_null() || *name == 0 {
+                return None;
+            }
+            let expired = (*super::ROUTINES.load(Ordering::Relaxed)).expired?;
+            if expired(statement) != 0 {
+                return None;
+            }
+            let answer = (&raw mut version).cast();
+            if sqlite3!(file_control(self.db, main, DATA_VERSION, answer)) != code::OK {
+                return None;
+            }
+        }
+        Some(State(version))
     }
 
     /// Asks whether `sqlite3_interrupt` was called.

@@ -90,7 +90,7 @@ fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Err
     let connection = &session.connection;
     let user = UserId::parse(arguments.get(0)?)?;
     let uid = KeyUid::parse(arguments.get(1)?)?;
-    let name = session.keys.named(connection, user, &uid)?.name()?;
+    let name = session.keys.named(connection, user, uid.as_str())?.name()?;
     let rows = Rows::new(&session.config.schema);
     if rows.is_named_by_another(connection, &name.object, &uid)? {
         return Err(Error::BadArgument(format!(
@@ -190,7 +190,9 @@ fn insert(
 /// Deletes the object of a key whose rows were not written. Where that fails as well, or it cannot be
 /// known that there is no row, the object stays, and the audit recipe finds it.
 fn take_back(session: &Session, key: &NewKey) {
-    let row = session.keys.named(&session.connection, key.user, &key.uid);
+    let row = session
+        .keys
+        .named(&session.connection, key.user, key.uid.as_str());
     if !matches!(row, Err(Error::KeyNotFound { .. })) {
         return;
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::{Function, Session, function};
+use crate::cache::Entry;
 use crate::cipher;
 use crate::error::Error;
 use crate::ffi::table::{Rows, Table};
@@ -51,13 +52,13 @@ pub(super) fn sealed(
     let Some(plaintext) = plaintext else {
         return Ok(vec![vec![Output::Null, Output::Null, Output::Null]]);
     };
-    let row = session.current_key(UserId::parse(user)?)?;
-    let token = under(session, &row, plaintext)?;
-    Ok(vec![vec![
-        Output::Integer(row.id),
-        Output::Text(row.uid.as_str().to_owned()),
-        Output::SecretText(token),
-    ]])
+    session.with_key(UserId::parse(user)?, None, |row, key| {
+        Ok(vec![vec![
+            Output::Integer(row.id),
+            Output::Text(row.uid.as_str().to_owned()),
+            Output::SecretText(under(session, key, plaintext)?),
+        ]])
+    })
 }
 
 /// `journal_encrypt(user_id, plaintext[, key_uid])`
@@ -67,14 +68,13 @@ fn encrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
         return Ok(Output::Null);
     };
     let user = UserId::parse(arguments.get(0)?)?;
-    let row = match arguments.len() {
-        2 => session.current_key(user)?,
-        _ => {
-            let uid = KeyUid::parse(arguments.get(2)?)?;
-            session.keys.named(&session.connection, user, &uid)?
-        }
+    let uid = match arguments.len() {
+        2 => None,
+        _ => Some(KeyUid::text(arguments.get(2)?)?),
     };
-    under(session, &row, plaintext).map(Output::SecretText)
+    session
+        .with_key(user, uid, |_, key| under(session, key, plaintext))
+        .map(Output::SecretText)
 }
 
 /// `journal_decrypt(user_id, key_uid, token)`
@@ -131,20 +131,22 @@ fn key_uid(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
 
 /// `journal_rewrap(user_id, key_uid, token)`
 fn rewrap(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let (Some((row, plaintext)), Some(token)) =
+    let (Some((id, plaintext)), Some(token)) =
         (opened(session, arguments)?, token(arguments.get(2)?)?)
     else {
         return Ok(Output::Null);
     };
-    let current = session.current_key(UserId::parse(arguments.get(0)?)?)?;
-    let token = match cipher::token_time(token)? {
-        Some(time) if row.id != current.id => {
-            let key = session.key(&current)?;
-            key.cipher.encrypt(&plaintext, time, &session.iv()?)?
-        }
-        _ => SecretBytes::copy_of(token)?,
-    };
-    Ok(Output::SecretText(token))
+    let user = UserId::parse(arguments.get(0)?)?;
+    session
+        .with_key(user, None, |current, key| {
+            match cipher::token_time(token)? {
+                Some(time) if id != current.id => {
+                    key.cipher.encrypt(&plaintext, time, &session.iv()?)
+                }
+                _ => Ok(SecretBytes::copy_of(token)?),
+            }
+        })
+        .map(Output::SecretText)
 }
 
 /// `journal_token_time(token)`
@@ -163,21 +165,20 @@ fn token_time(_: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     }
 }
 
-/// The token of `plaintext` under the key of `row`, with the time it is now.
+/// The token of `plaintext` under `key`, with the time it is now.
 pub(super) fn under(
     session: &Session,
-    row: &KeyRow,
+    key: &Entry,
     plaintext: &[u8],
 ) -> Result<SecretBytes, Error> {
-    let key = session.key(row)?;
     key.cipher.encrypt(plaintext, cipher::now(), &session.iv()?)
 }
 
-/// What a call's `(user_id, key_uid, token)` holds, and the key it is under; `None` for a NULL token.
+/// What a call's `(user_id, key_uid, token)` holds, and the id of the key it is under; `None` for a NULL token.
 pub(super) fn opened(
     session: &Session,
     arguments: &Arguments<'_>,
-) -> Result<Option<(KeyRow, SecretBytes)>, Error> {
+) -> Result<Option<(i64, SecretBytes)>, Error> {
     session.guard()?;
     let Some(token) = token(arguments.get(2)?)? else {
         return Ok(None);
@@ -186,10 +187,8 @@ pub(super) fn opened(
     match arguments.get(1)? {
         Value::Null => of_any_key(session, user, token),
         uid => {
-            let uid = KeyUid::parse(uid)?;
-            let row = session.keys.named(&session.connection, user, &uid)?;
-            let plaintext = of_key(session, &row, token)?;
-            Ok((row, plaintext))
+            let uid = KeyUid::text(uid)?;
+            session.with_key(user, Some(uid), |row, key| of_key(row, key, token))
         }
     }
     .map(Some)
@@ -206,28 +205,22 @@ fn token(value: Value<'_>) -> Result<Option<&[u8]>, Error> {
     }
 }
 
-fn of_key(session: &Session, row: &KeyRow, token: &[u8]) -> Result<SecretBytes, Error> {
-    let key = session.key(row)?;
-    key.cipher.decrypt(token)?.map_err(|_| Error::TokenInvalid {
-        under: format!("key {}", row.uid),
-    })
+fn of_key(row: &KeyRow, key: &Entry, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
+    match key.cipher.decrypt(token)? {
+        Ok(plaintext) => Ok((row.id, plaintext)),
+        Err(_) => Err(Error::TokenInvalid {
+            under: format!("key {}", row.uid),
+        }),
+    }
 }
 
 /// Tries the user's keys, the current one first, past those that are lost or broken. If none fits, the
 /// gravest of what was met is the error: an outage must not look like a token of nobody's.
-fn of_any_key(
-    session: &Session,
-    user: UserId,
-    token: &[u8],
-) -> Result<(KeyRow, SecretBytes), Error> {
+fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
     let rows = session.keys.of_user(&session.connection, user)?;
     let mut gravest = Error::NoKey { user: user.0 };
     for row in rows {
-        let opened = row.and_then(|row| {
-            let plaintext = of_key(session, &row, token)?;
-            Ok((row, plaintext))
-        });
-        match opened {
+        match row.and_then(|row| of_key(&row, &*session.key(&row)?, token)) {
             Ok(opened) => return Ok(opened),
             Err(Error::TokenInvalid { .. }) if gravest.gravity() == 0 => {
                 gravest = Error::TokenInvalid {

@@ -43,8 +43,10 @@ fn encrypt_item(session: &Session, arguments: &Arguments<'_>) -> Result<Output, 
     let Some(item) = packed(session, arguments)? else {
         return Ok(Output::Null);
     };
-    let row = session.current_key(UserId::parse(arguments.get(0)?)?)?;
-    under(session, &row, &item).map(Output::SecretText)
+    let user = UserId::parse(arguments.get(0)?)?;
+    session
+        .with_key(user, None, |_, key| under(session, key, &item))
+        .map(Output::SecretText)
 }
 
 /// `journal_decrypt_item(user_id, key_uid, token)`

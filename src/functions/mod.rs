@@ -4,6 +4,7 @@ mod admin;
 mod crypt;
 mod doctor;
 mod item;
+mod known;
 mod operate;
 
 use std::cell::RefCell;
@@ -20,6 +21,8 @@ use crate::ffi::table::Table;
 use crate::ffi::value::{Arguments, Output};
 use crate::id::UserId;
 use crate::keys::{KeyRow, Keys};
+
+use known::Known;
 
 /// The version that `journal_version()` gives.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -48,6 +51,7 @@ struct Session {
     config: &'static Config,
     keys: Keys,
     main: CString,
+    known: RefCell<Known>,
     ivs: RefCell<Ivs>,
 }
 
@@ -110,6 +114,7 @@ pub fn all(
         config,
         keys: Keys::new(&config.schema, &config.key_prefix),
         main: CString::from(c"main"),
+        known: RefCell::default(),
         ivs: RefCell::default(),
     });
     let mut functions = crypt::functions(&session);

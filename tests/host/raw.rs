@@ -149,6 +149,26 @@ impl RawStatement {
     }
 }
 
+/// Puts the database of `bytes` in the place of `main`.
+pub(crate) fn deserialize(connection: &Connection, bytes: &[u8]) {
+    let size = bytes.len();
+    // SAFETY: the copy is SQLite's own memory, which it frees; the connection is open.
+    unsafe {
+        let copy = ffi::sqlite3_malloc64(size as u64).cast::<u8>();
+        assert!(!copy.is_null());
+        ptr::copy_nonoverlapping(bytes.as_ptr(), copy, size);
+        let result = ffi::sqlite3_deserialize(
+            connection.handle(),
+            c"main".as_ptr(),
+            copy,
+            size as i64,
+            size as i64,
+            ffi::SQLITE_DESERIALIZE_FREEONCLOSE as _,
+        );
+        assert_eq!(result, ffi::SQLITE_OK);
+    }
+}
+
 /// Bytes that SQLite has allocated in this process.
 pub(crate) fn memory_used() -> i64 {
     // SAFETY: takes nothing.

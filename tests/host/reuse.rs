@@ -1,0 +1,232 @@
+//! A look-up is used again only while its answer cannot have changed.
+//!
+//! Every test warms a scan first: look-ups are used again in a database file alone, and from a statement's
+//! second look-up on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::types::Value;
+
+use crate::journal::{Journal, PREFIX, ask, failure, new_object, path, text};
+use crate::process::Process;
+use crate::raw;
+
+const KEY_1: &str = "oseh_ujmk_1";
+const DECRYPT: &str = "SELECT journal_decrypt(7, 'oseh_ujmk_1', token) FROM entry";
+const DELETE: &str = "DELETE FROM user_journal_master_keys WHERE uid = 'oseh_ujmk_1'";
+
+/// User 7's key and twenty entries under it, in a file.
+fn journal() -> Journal {
+    let journal = Journal::in_file("journal.db");
+    let token = journal.key(7, KEY_1, 1.0).encrypt(b"dear diary");
+    journal.run("CREATE TABLE entry(token TEXT)");
+    for _ in 0..20 {
+        journal
+            .execute("INSERT INTO entry VALUES (?)", [&token])
+            .unwrap();
+    }
+    journal
+}
+
+/// Runs `sql` row by row: before the row of each number in `turns`, its statements run on the same connection.
+fn values(connection: &Connection, sql: &str, turns: &[(usize, &dyn Fn())]) -> Vec<Value> {
+    let mut statement = connection.prepare(sql).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    let mut values = Vec::new();
+    loop {
+        if let Some((_, turn)) = turns.iter().find(|turn| turn.0 == values.len()) {
+            turn();
+        }
+        match rows.next() {
+            Ok(Some(row)) => values.push(row.get(0).unwrap()),
+            Ok(None) => return values,
+            Err(error) => {
+                values.push(Value::Text(failure(error).1));
+                return values;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rollback_in_the_middle_of_a_select_leaves_no_key_of_its_transaction_behind() {
+    Process::with_directory().run(|| {
+        let journal = journal();
+        let begin_with_key_2 = || {
+            journal.run("BEGIN");
+            journal.rows(7, "oseh_ujmk_2", 2.0, &format!("{PREFIX}oseh_ujmk_2"));
+        };
+        let key_2 = new_object(&format!("{PREFIX}oseh_ujmk_2"));
+        let tokens = values(
+            &journal,
+            "SELECT journal_encrypt(7, 'x') FROM entry",
+            &[
+                (4, &begin_with_key_2),
+                (6, &|| journal.run("ROLLBACK")),
+                (8, &|| {
+                    journal.run("SAVEPOINT s");
+                    journal.rows(7, "oseh_ujmk_2", 2.0, &format!("{PREFIX}oseh_ujmk_2"));
+                }),
+                (10, &|| journal.run("ROLLBACK TO s; RELEASE s")),
+                (12, &begin_with_key_2),
+                (14, &|| journal.run("COMMIT")),
+            ],
+        );
+        let under_key_2: Vec<usize> = (0..20)
+            .filter(|&row| match &tokens[row] {
+                Value::Text(token) => key_2.decrypt(token).is_ok(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(under_key_2, [4, 5, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19]);
+    });
+}
+
+#[test]
+fn a_row_deleted_in_the_middle_of_a_select_is_gone_at_once_and_back_after_a_rollback() {
+    Process::with_directory().run(|| {
+        let journal = journal();
+        let read = values(
+            &journal,
+            "SELECT journal_try_decrypt(7, 'oseh_ujmk_1', token) IS NOT NULL FROM entry",
+            &[
+                (4, &|| journal.run(&format!("BEGIN; {DELETE}"))),
+                (6, &|| journal.run("ROLLBACK")),
+                (8, &|| journal.run(DELETE)),
+            ],
+        );
+        let expected = (0..20).map(|row| Value::Integer(i64::from(matches!(row, 0..4 | 6..8))));
+        assert_eq!(read, expected.collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn what_another_connection_commits_holds_from_the_next_execution_on() {
+    Process::with_directory().run(|| {
+        for mode in ["delete", "wal"] {
+            let journal = journal();
+            journal.pragma_update(None, "journal_mode", mode).unwrap();
+            let other = Connection::open(path("journal.db")).unwrap();
+            let mut entry = journal
+                .prepare(&format!("{DECRYPT} WHERE rowid = ?"))
+                .unwrap();
+            for row in 1..10 {
+                assert_eq!(
+                    entry.query_row([row], |row| row.get(0)),
+                    Ok("dear diary".to_owned())
+                );
+            }
+            other.execute_batch(DELETE).unwrap();
+            let gone = entry
+                .query_row([1], |row| row.get::<_, String>(0))
+                .unwrap_err();
+            assert_eq!(
+                failure(gone).1,
+                "journal_decrypt: key_not_found: user 7 has no key \"oseh_ujmk_1\""
+            );
+            drop(entry);
+            // The next round's key is another one under the same names.
+            journal.ask("SELECT journal_evict()", []).unwrap();
+            drop((journal, other));
+            std::fs::remove_file(path("journal.db")).unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_evicted_key_serves_no_scan_under_way() {
+    Process::with_directory().run(|| {
+        let journal = journal();
+        let other = Journal::of(Connection::open_in_memory().unwrap());
+        let evict = || {
+            new_object(&format!("{PREFIX}{KEY_1}"));
+            assert_eq!(
+                other.ask("SELECT journal_evict(?)", [KEY_1]),
+                Ok(Value::Integer(1))
+            );
+        };
+        let read = values(&journal, DECRYPT, &[(4, &evict)]);
+        assert_eq!(read.len(), 5);
+        assert_eq!(
+            read[4],
+            Value::Text(
+                "journal_decrypt: token_invalid: not a Fernet token under key \"oseh_ujmk_1\""
+                    .into()
+            )
+        );
+    });
+}
+
+#[test]
+fn a_main_that_is_replaced_has_its_own_keys() {
+    Process::with_directory().run(|| {
+        let journal = journal();
+        assert_eq!(values(&journal, DECRYPT, &[]).len(), 20);
+        let with_key = std::fs::read(path("journal.db")).unwrap();
+        journal.run(DELETE);
+        let without = std::fs::read(path("journal.db")).unwrap();
+        for _ in 0..3 {
+            raw::deserialize(&journal, &with_key);
+            assert_eq!(values(&journal, DECRYPT, &[]).len(), 20);
+            raw::deserialize(&journal, &without);
+            assert!(ask(&journal, DECRYPT, []).is_err());
+        }
+    });
+}
+
+#[test]
+fn a_view_in_a_key_table_s_place_is_asked_every_time() {
+    Process::with_directory().run(|| {
+        let journal = journal();
+        let open = Arc::new(AtomicBool::new(true));
+        let gate = Arc::clone(&open);
+        journal
+            .create_scalar_function("is_open", 0, FunctionFlags::SQLITE_UTF8, move |_| {
+                Ok(gate.load(Ordering::SeqCst))
+            })
+            .unwrap();
+        journal.run(
+            "ALTER TABLE user_journal_master_keys RENAME TO master_keys;
+             CREATE VIEW user_journal_master_keys AS SELECT * FROM master_keys WHERE is_open()",
+        );
+        let read = values(
+            &journal,
+            DECRYPT,
+            &[(4, &|| open.store(false, Ordering::SeqCst))],
+        );
+        assert_eq!(read.len(), 5);
+        assert_eq!(
+            read[4],
+            Value::Text("journal_decrypt: key_not_found: user 7 has no key \"oseh_ujmk_1\"".into())
+        );
+    });
+}
+
+#[test]
+fn an_authorizer_that_forbids_the_key_tables_is_heeded_at_once() {
+    Process::with_directory().run(|| {
+        let journal = journal();
+        let forbid = || {
+            let authorizer = |context: AuthContext<'_>| match context.action {
+                AuthAction::Read {
+                    table_name: "user_journal_master_keys",
+                    ..
+                } => Authorization::Deny,
+                _ => Authorization::Allow,
+            };
+            journal.authorizer(Some(authorizer)).unwrap();
+        };
+        let read = values(&journal, DECRYPT, &[(4, &forbid)]);
+        assert_eq!(read[3], text("dear diary").unwrap());
+        assert_eq!(read.len(), 5);
+        assert!(
+            matches!(&read[4], Value::Text(said) if said.contains("prohibited")),
+            "{:?}",
+            read[4]
+        );
+    });
+}
