@@ -12,13 +12,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aes::Aes128;
 use base64_simd::{AsOut, URL_SAFE, URL_SAFE_NO_PAD};
 use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::inout::InOutBuf;
 use cbc::cipher::{BlockDecryptMut, BlockEncryptMut, InnerIvInit, KeyInit};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use zeroize::Zeroize;
 
 use crate::error::Error;
 use crate::ffi::system;
+use crate::mac::{self, Mac};
 use crate::secret::{SecretBytes, SecretString};
 
 const VERSION: u8 = 0x80;
@@ -26,7 +26,7 @@ const TIME: std::ops::Range<usize> = 1..9;
 const IV: std::ops::Range<usize> = 9..25;
 const HEADER: usize = 25;
 const BLOCK: usize = 16;
-const TAG: usize = 32;
+const TAG: usize = mac::TAG;
 
 /// Base64 characters of a key object, padding included.
 const KEY_LENGTH: usize = 44;
@@ -38,10 +38,10 @@ pub type Iv = [u8; BLOCK];
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotUnderThisKey;
 
-/// One Fernet key, ready to use: AES key schedule and keyed HMAC state. About 600 bytes.
+/// One Fernet key, ready to use: AES key schedule and keyed HMAC state. About 800 bytes.
 pub struct Cipher {
     aes: Aes128,
-    mac: Hmac<Sha256>,
+    mac: Mac,
 }
 
 impl Cipher {
@@ -66,7 +66,7 @@ impl Cipher {
     fn new(signing: &[u8], encryption: &[u8]) -> Option<Self> {
         Some(Self {
             aes: Aes128::new_from_slice(encryption).ok()?,
-            mac: <Hmac<Sha256> as Mac>::new_from_slice(signing).ok()?,
+            mac: Mac::new(signing)?,
         })
     }
 
@@ -83,11 +83,26 @@ impl Cipher {
         message.extend_from_slice(&time.to_be_bytes());
         message.extend_from_slice(iv);
         message.resize(signed, 0);
-        cbc::Encryptor::inner_iv_init(&self.aes, iv.into())
-            .encrypt_padded_b2b_mut::<Pkcs7>(plaintext, &mut message[HEADER..])
+        // Encrypting and hashing are chains of instructions that each wait for the one before. Block by
+        // block, the processor works on both chains at once: the hash of one block does not wait for the
+        // encryption of the next.
+        let mut cbc = cbc::Encryptor::inner_iv_init(&self.aes, iv.into());
+        let mut mac = self.mac.running();
+        let (blocks, rest) = plaintext.as_chunks::<{ mac::BLOCK }>();
+        let mut done = 0;
+        for block in blocks {
+            let place = &mut message[HEADER + done..][..mac::BLOCK];
+            let both = InOutBuf::new(block, place).map_err(|_| Error::Panicked)?;
+            cbc.encrypt_blocks_inout_mut(both.into_chunks().0);
+            if let Some(ready) = message[done..].first_chunk() {
+                mac.block(ready);
+            }
+            done += mac::BLOCK;
+        }
+        cbc.encrypt_padded_b2b_mut::<Pkcs7>(rest, &mut message[HEADER + done..])
             .map_err(|_| Error::Panicked)?;
-        let tag = self.mac.clone().chain_update(&message).finalize();
-        message.extend_from_slice(&tag.into_bytes());
+        let tag = mac.tag(&message[done..]);
+        message.extend_from_slice(&tag);
         let mut token = SecretBytes::zeroed(URL_SAFE.encoded_length(message.len()))?;
         let _ = URL_SAFE.encode(&message, token.as_out());
         Ok(token)
@@ -104,8 +119,8 @@ impl Cipher {
             return Ok(Err(NotUnderThisKey));
         };
         let signed = message.len() - TAG;
-        let mac = self.mac.clone().chain_update(&message[..signed]);
-        if mac.verify_slice(&message[signed..]).is_err() {
+        let (content, tag) = message.split_at(signed);
+        if !self.mac.running().verifies(content, tag) {
             return Ok(Err(NotUnderThisKey));
         }
         let (header, body) = message.split_at_mut(HEADER);
@@ -123,17 +138,6 @@ impl Cipher {
             }
             Err(_) => Err(NotUnderThisKey),
         })
-    }
-}
-
-impl Drop for Cipher {
-    fn drop(&mut self) {
-        // `Aes128` wipes its schedule itself. `Hmac` has no such feature: it is overwritten with the
-        // state of a key of zeros, and the barrier keeps the compiler from leaving that out.
-        if let Ok(blank) = <Hmac<Sha256> as Mac>::new_from_slice(&[0; 16]) {
-            self.mac = blank;
-        }
-        zeroize::optimization_barrier(&self.mac);
     }
 }
 

@@ -55,6 +55,7 @@ pub mod gzip;
 pub mod id;
 pub mod json;
 pub mod keys;
+mod mac;
 pub mod secret;
 pub mod stats;
 pub mod store;
