@@ -1,6 +1,6 @@
 //! Arguments in, results out: read by type, handed over without a copy, wiped when SQLite frees them.
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::{fmt, ptr, slice};
 
@@ -249,12 +249,12 @@ unsafe fn give_text_copy(context: *mut sqlite3_context, bytes: &[u8]) {
 /// As for [`give`].
 unsafe fn give_text(context: *mut sqlite3_context, bytes: SecretBytes) {
     const UTF8: u8 = 1;
-    let holds_nul = bytes.contains(&0);
     let (content, length) = leak(bytes);
     // SAFETY: `leak` leaves a NUL behind the content. Where that is the first one, SQLite is told to
     // look for it (length -1), because it then knows the text to be terminated and does not copy it
     // into a larger buffer, one that nobody would wipe, when the host asks for a C string.
     unsafe {
+        let holds_nul = CStr::from_ptr(content.cast()).count_bytes() < length;
         if holds_nul || c_int::try_from(length).is_err() {
             sqlite3!(result_text64(
                 context,
