@@ -81,7 +81,7 @@ fn encrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
 fn decrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     match opened(session, arguments)? {
         None => Ok(Output::Null),
-        Some((_, plaintext)) if std::str::from_utf8(&plaintext).is_ok() => {
+        Some((_, plaintext)) if simdutf8::basic::from_utf8(&plaintext).is_ok() => {
             Ok(Output::SecretText(plaintext))
         }
         Some(_) => Err(Error::NotUtf8),
