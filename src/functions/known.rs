@@ -4,10 +4,10 @@
 //! state that it was made in, and the key tables are tables of `main`. Whether the key itself still serves
 //! is the cache's to say. Keys are held weakly: one that the cache drops is wiped, whoever knew it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
+
+use hashbrown::{Equivalent, HashMap};
 
 use super::Session;
 use crate::cache::Entry;
@@ -60,15 +60,30 @@ impl Session {
 pub(super) struct Known {
     /// With the process's generation: a forked child has a cache of its own.
     state: Option<(State, u64)>,
-    keys: HashMap<u64, Key>,
+    keys: HashMap<Wanted, (KeyRow, Weak<Entry>)>,
 }
 
-struct Key {
+/// What was asked for: a user's key by its uid, or the current one.
+#[derive(PartialEq, Eq)]
+struct Wanted {
     user: UserId,
-    /// The uid that was asked for; `None` for the current key.
     uid: Option<KeyUid>,
-    row: KeyRow,
-    entry: Weak<Entry>,
+}
+
+/// The same, borrowed from a call's arguments.
+#[derive(Hash)]
+struct Asked<'a>(UserId, Option<&'a str>);
+
+impl Hash for Wanted {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        Asked(self.user, self.uid.as_ref().map(KeyUid::as_str)).hash(hasher);
+    }
+}
+
+impl Equivalent<Wanted> for Asked<'_> {
+    fn equivalent(&self, wanted: &Wanted) -> bool {
+        self.0 == wanted.user && self.1 == wanted.uid.as_ref().map(KeyUid::as_str)
+    }
 }
 
 impl Known {
@@ -79,11 +94,8 @@ impl Known {
         if !self.is_in(state) {
             return None;
         }
-        let key = self.keys.get(&place(user, uid))?;
-        if key.user != user || key.uid.as_ref().map(KeyUid::as_str) != uid {
-            return None;
-        }
-        Some((&key.row, key.entry.upgrade()?))
+        let (row, entry) = self.keys.get(&Asked(user, uid))?;
+        Some((row, entry.upgrade()?))
     }
 
     fn is_in(&self, state: State) -> bool {
@@ -102,18 +114,8 @@ impl Known {
             self.keys.clear();
             self.state = Some((state, system::generation()));
         }
-        let key = Key {
-            user,
-            uid: uid.map(KeyUid::from),
-            row,
-            entry: Arc::downgrade(entry),
-        };
-        self.keys.insert(place(user, uid), key);
+        let uid = uid.map(KeyUid::from);
+        let key = (row, Arc::downgrade(entry));
+        self.keys.insert(Wanted { user, uid }, key);
     }
-}
-
-fn place(user: UserId, uid: Option<&str>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (user, uid).hash(&mut hasher);
-    hasher.finish()
 }
