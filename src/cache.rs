@@ -555,7 +555,7 @@ impl Cache {
             .map(|(name, _)| name.clone())
             .collect();
         for name in ended {
-            shelf.entries.pop(&name);
+            shelf.drop_key(&name);
         }
     }
 
