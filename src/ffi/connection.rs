@@ -73,7 +73,7 @@ impl Connection {
         let statement = match kept {
             Some(statement) => statement,
             None => {
-                self.connect_owner()?;
+                self.connect_owner();
                 self.prepare(sql)?
             }
         };
@@ -181,11 +181,12 @@ impl Connection {
         drop(kept);
     }
 
-    fn connect_owner(&self) -> Result<(), Error> {
+    /// Where that fails nothing is kept: the schema may have a table of the owner's name, and the host's
+    /// authorizer may refuse it.
+    fn connect_owner(&self) {
         if !self.owned.get() {
-            self.prepare(CONNECT_OWNER)?;
+            drop(self.prepare(CONNECT_OWNER));
         }
-        Ok(())
     }
 
     /// The error that a routine of this connection just answered with `result`.
@@ -198,6 +199,8 @@ impl Connection {
 /// # Safety
 /// `db` must be live.
 unsafe fn last_error(db: *mut sqlite3, result: c_int) -> Error {
+    /// A view's own text can be a part of SQLite's message, and of any length.
+    const LONGEST: usize = 500;
     // SAFETY: sqlite3_errmsg answers a NUL-terminated string that stays until the next call.
     unsafe {
         let extended = sqlite3!(extended_errcode(db));
@@ -212,7 +215,8 @@ unsafe fn last_error(db: *mut sqlite3, result: c_int) -> Error {
             message: if message.is_null() {
                 "out of memory".to_owned()
             } else {
-                CStr::from_ptr(message).to_string_lossy().into_owned()
+                let message = CStr::from_ptr(message).to_bytes();
+                String::from_utf8_lossy(&message[..message.len().min(LONGEST)]).into_owned()
             },
         }
     }
@@ -339,11 +343,14 @@ impl Statement {
     }
 
     /// The value in `column` (from 0) of the row that the last step gave.
-    pub fn column(&self, column: c_int) -> Value<'_> {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where SQLite could not convert the text to UTF-8, or expand the BLOB.
+    pub fn column(&self, column: c_int) -> Result<Value<'_>, Error> {
         // SAFETY: the statement is live; the bytes stay until the next step or reset, which need the
         // statement mutably. Text before bytes, as for arguments.
         unsafe {
-            match sqlite3!(column_type(self.raw, column)) {
+            Ok(match sqlite3!(column_type(self.raw, column)) {
                 code::INTEGER => Value::Integer(sqlite3!(column_int64(self.raw, column))),
                 code::FLOAT => Value::Real(sqlite3!(column_double(self.raw, column))),
                 kind @ (code::TEXT | code::BLOB) => {
@@ -354,10 +361,13 @@ impl Statement {
                     };
                     let length =
                         usize::try_from(sqlite3!(column_bytes(self.raw, column))).unwrap_or(0);
-                    let bytes = if start.is_null() {
-                        &[]
-                    } else {
-                        slice::from_raw_parts(start, length)
+                    // Only an empty BLOB is null without a fault.
+                    let bytes = match start.is_null() {
+                        true if kind == code::TEXT || length > 0 => {
+                            return Err(Error::OutOfMemory);
+                        }
+                        true => &[],
+                        false => slice::from_raw_parts(start, length),
                     };
                     if kind == code::TEXT {
                         Value::Text(bytes)
@@ -366,7 +376,7 @@ impl Statement {
                     }
                 }
                 _ => Value::Null,
-            }
+            })
         }
     }
 

@@ -9,7 +9,9 @@ use sqlite_loadable::ext::{sqlite3, sqlite3_api_routines, sqlite3_context, sqlit
 
 use super::connection::Connection;
 use super::value::{Arguments, Value, give};
-use super::{ROUTINES, code, guard, result_code, sqlite_string, sqlite3, system, table};
+use super::{
+    ROUTINES, code, guard, guard_call, result_code, sqlite_string, sqlite3, system, table,
+};
 use crate::config::Config;
 use crate::error::Error;
 use crate::functions::{self, Function};
@@ -85,7 +87,7 @@ unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<
     system::watch_forks();
     // SAFETY: SQLite frees what is registered below, and with it the connection, before it frees `db`.
     let connection = Rc::new(unsafe { Connection::new(db) });
-    if has_functions(&connection) {
+    if has_functions(&connection)? {
         return Ok(());
     }
     let (registered, tables) =
@@ -115,7 +117,7 @@ fn not_registered(connection: &Connection, code: c_int) -> Error {
 
 /// Whether this very version is registered on the connection already. Registering anew would fail
 /// with SQLITE_BUSY while a statement runs, as `SELECT load_extension(…)` does.
-fn has_functions(connection: &Connection) -> bool {
+fn has_functions(connection: &Connection) -> Result<bool, Error> {
     // Asking for an unknown function outright would put an error into the host's log at every load.
     const LISTED: &str = "SELECT 1 FROM pragma_function_list WHERE name = 'journal_version'";
     let same_version = || -> Result<bool, Error> {
@@ -124,9 +126,12 @@ fn has_functions(connection: &Connection) -> bool {
         }
         let mut version = connection.prepare("SELECT journal_version()")?;
         Ok(version.step()?
-            && matches!(version.column(0), Value::Text(v) if v == functions::VERSION.as_bytes()))
+            && matches!(version.column(0)?, Value::Text(v) if v == functions::VERSION.as_bytes()))
     };
-    same_version().unwrap_or(false)
+    match same_version() {
+        Err(error) if result_code(&error) & 0xff == code::NOMEM => Err(error),
+        answer => Ok(answer.unwrap_or(false)),
+    }
 }
 
 /// # Safety
@@ -173,7 +178,7 @@ unsafe extern "C" fn call(
     // SAFETY: SQLite passes the context, the values of this call, and the user data of `register`.
     unsafe {
         let function = &*sqlite3!(user_data(context)).cast::<Function>();
-        let outcome = guard(|| (function.body)(&Arguments::new(values, count)));
+        let outcome = guard_call(|| (function.body)(&Arguments::new(values, count)));
         give(context, function.name, outcome);
     }
 }

@@ -10,6 +10,7 @@ pub mod system;
 pub mod table;
 pub mod value;
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -67,6 +68,29 @@ fn guard<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         std::mem::forget(payload);
         Err(Error::Panicked)
     })
+}
+
+/// As [`guard`], for a call that runs SQL of the database: key tables can be views that reach us again
+/// through a function of the host's, without end, on one stack.
+///
+/// # Errors
+/// Calls nested deeper than any honest schema has them.
+fn guard_call<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    const DEEPEST: u32 = 8;
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+    }
+    let depth = DEPTH.get();
+    if depth == DEEPEST {
+        return Err(Error::Sqlite {
+            code: code::ERROR,
+            message: "the key tables are views that call this function again and again".to_owned(),
+        });
+    }
+    DEPTH.set(depth + 1);
+    let outcome = guard(body);
+    DEPTH.set(depth);
+    outcome
 }
 
 /// A copy of `text` in SQLite's own memory, NUL-terminated, for SQLite to free.

@@ -15,7 +15,7 @@ use sqlite_loadable::ext::{
 
 use super::connection::Connection;
 use super::value::{Arguments, Output, give, give_copy};
-use super::{ROUTINES, code, guard, result_code, sqlite_string, sqlite3};
+use super::{ROUTINES, code, guard, guard_call, result_code, sqlite_string, sqlite3};
 use crate::error::Error;
 
 /// The rows of one scan, each with a value for every column.
@@ -281,7 +281,7 @@ unsafe extern "C" fn filter(
         (*cursor).rows.clear();
         (*cursor).position = 0;
         let arguments = Arguments::new(values, count);
-        match guard(|| (definition.rows)(&arguments)) {
+        match guard_call(|| (definition.rows)(&arguments)) {
             Ok(rows) => {
                 (*cursor).rows = rows;
                 code::OK

@@ -80,7 +80,7 @@ fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
 fn ask(session: &Session, sql: &str) -> Result<Option<String>, Error> {
     let mut statement = session.connection.prepare(sql)?;
     Ok(match statement.step()? {
-        true => match statement.column(0) {
+        true => match statement.column(0)? {
             Value::Integer(number) => Some(number.to_string()),
             Value::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
             _ => None,

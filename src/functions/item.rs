@@ -109,7 +109,7 @@ fn text_of_jsonb(connection: &Connection, blob: &[u8]) -> Result<Option<SecretBy
     let mut statement = connection.statement(Kept::JsonText, TEXT_OF_JSONB)?;
     statement.bind_blob(1, blob)?;
     match statement.step()? {
-        true => match statement.column(0) {
+        true => match statement.column(0)? {
             Value::Text(text) => Ok(Some(SecretBytes::copy_of(text)?)),
             _ => Ok(None),
         },

@@ -95,12 +95,12 @@ impl Rows {
         if !statement.step()? {
             return Ok(None);
         }
-        let created_at = match statement.column(1) {
+        let created_at = match statement.column(1)? {
             Value::Integer(seconds) => Some(seconds as f64),
             Value::Real(seconds) => Some(seconds),
             _ => None,
         };
-        Ok(Some((KeyUid::parse(statement.column(0))?, created_at)))
+        Ok(Some((KeyUid::parse(statement.column(0)?)?, created_at)))
     }
 
     /// Whether the row of another key names `object`.
