@@ -36,6 +36,10 @@ impl UserId {
 pub struct KeyUid(Arc<str>);
 
 impl KeyUid {
+    /// The longest uid, in bytes: it is copied by code that cannot do without the memory for it, and
+    /// what is longer was meant for another argument.
+    const LONGEST: usize = 1024;
+
     /// Reads a `key_uid` argument: TEXT.
     ///
     /// # Errors
@@ -50,6 +54,10 @@ impl KeyUid {
     /// As for [`KeyUid::parse`].
     pub fn text(value: Value<'_>) -> Result<&str, Error> {
         match value {
+            Value::Text(bytes) if bytes.len() > Self::LONGEST => Err(Error::BadArgument(format!(
+                "key_uid must be TEXT of at most {} bytes, this is {value}",
+                Self::LONGEST
+            ))),
             Value::Text(bytes) => match std::str::from_utf8(bytes) {
                 Ok(uid) => Ok(uid),
                 Err(_) => Err(Error::BadArgument(format!(
@@ -169,6 +177,16 @@ mod tests {
         ] {
             assert!(id(value).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn a_uid_has_a_length_that_memory_can_be_had_for() {
+        let parse = |length: usize| KeyUid::parse(Value::Text(&vec![b'x'; length])).map(drop);
+        assert_eq!(parse(1024), Ok(()));
+        assert_eq!(
+            parse(1025).unwrap_err().to_string(),
+            "bad_argument: key_uid must be TEXT of at most 1024 bytes, this is TEXT of 1025 bytes"
+        );
     }
 
     #[test]

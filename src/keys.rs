@@ -34,18 +34,19 @@ impl KeyRow {
     }
 
     fn read(statement: &Statement, prefix: &str) -> Result<Self, Error> {
-        let uid = KeyUid::parse(statement.column(1)).map_err(|_| Error::KeyInvalid {
-            key: format!("({})", statement.column(1)),
-            reason: "its row's uid is not TEXT",
+        let uid = statement.column(1)?;
+        let uid = KeyUid::parse(uid).map_err(|_| Error::KeyInvalid {
+            key: format!("({uid})"),
+            reason: "its row's uid is not TEXT of at most 1024 bytes",
         })?;
         let invalid = |reason| Error::KeyInvalid {
             key: uid.to_string(),
             reason,
         };
-        let Value::Integer(id) = statement.column(0) else {
+        let Value::Integer(id) = statement.column(0)? else {
             return Err(invalid("its row's id is not an INTEGER"));
         };
-        let object = match statement.column(2) {
+        let object = match statement.column(2)? {
             Value::Null => Err(Error::KeyLost {
                 key: uid.to_string(),
                 reason: "it has no s3_files row",
@@ -71,6 +72,10 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// The most keys of one user that are tried or fetched in one call. Nobody has that many; a prepared
+    /// database may have any number.
+    const MOST: usize = 10_000;
+
     /// Look-ups in `schema`, for objects whose names begin with `prefix`.
     pub fn new(schema: &str, prefix: &'static str) -> Self {
         // Any other can be detached, and another file attached under its name.
@@ -88,7 +93,8 @@ impl Keys {
             in_main,
             current: format!("{select} {in_order} LIMIT 1"),
             by_uid: format!("{select} WHERE k.uid = ?2 || '' AND +k.user_id = ?1 + 0"),
-            of_user: format!("{select} {in_order}"),
+            // One more than are used, to tell that there are more.
+            of_user: format!("{select} {in_order} LIMIT {}", Self::MOST + 1),
             newest_user: format!(
                 "SELECT max(user_id) FROM {schema}.user_journal_master_keys \
                  WHERE typeof(user_id) = 'integer'"
@@ -126,7 +132,8 @@ impl Keys {
         }
     }
 
-    /// All keys of `user`, the current one first. A row that cannot be read is an error in its place.
+    /// All keys of `user`, the current one first. A row that cannot be read is an error in its place, and
+    /// so are those past the bound: the last one then says that there are more.
     ///
     /// # Errors
     /// SQLite's own.
@@ -140,6 +147,13 @@ impl Keys {
         let mut rows = Vec::new();
         while statement.step()? {
             rows.try_reserve(1)?;
+            if rows.len() == Self::MOST {
+                rows.push(Err(Error::KeyInvalid {
+                    key: format!("({} of user {})", Self::MOST + 1, user.0),
+                    reason: "only the 10000 newest keys of a user are tried; name the key",
+                }));
+                break;
+            }
             rows.push(KeyRow::read(&statement, self.prefix));
         }
         Ok(rows)
@@ -166,7 +180,7 @@ impl Keys {
     /// SQLite's own.
     pub fn newest_user(&self, connection: &Connection) -> Result<Option<UserId>, Error> {
         let mut statement = connection.prepare(&self.newest_user)?;
-        Ok(match (statement.step()?, statement.column(0)) {
+        Ok(match (statement.step()?, statement.column(0)?) {
             (true, Value::Integer(user)) => Some(UserId(user)),
             _ => None,
         })

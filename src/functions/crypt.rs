@@ -1,6 +1,7 @@
 //! Encrypt, decrypt and rewrap: look the key row up, get the key, apply the cipher.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::{Function, Session, function};
 use crate::cache::Entry;
@@ -216,10 +217,28 @@ fn of_key(row: &KeyRow, key: &Entry, token: &[u8]) -> Result<(i64, SecretBytes),
 
 /// Tries the user's keys, the current one first, past those that are lost or broken. If none fits, the
 /// gravest of what was met is the error: an outage must not look like a token of nobody's.
+///
+/// However many keys there are, the call ends after some fetches' time, and when it is interrupted.
 fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
+    /// The most time, in fetches that fail only at their timeout.
+    const FETCHES: u32 = 10;
+    let deadline = Instant::now() + session.config.fetch_timeout.saturating_mul(FETCHES);
     let rows = session.keys.of_user(&session.connection, user)?;
     let mut gravest = Error::NoKey { user: user.0 };
-    for row in rows {
+    for (tried, row) in rows.into_iter().enumerate() {
+        if tried > 0 && Instant::now() > deadline {
+            let late = Error::StoreUnavailable {
+                key: format!("({} of user {})", tried + 1, user.0),
+                reason: "those before it took too long; name the key".to_owned(),
+            };
+            return Err(match gravest.gravity() < late.gravity() {
+                true => late,
+                false => gravest,
+            });
+        }
+        if tried % 16 == 15 {
+            session.connection.check_interrupt()?;
+        }
         match row.and_then(|row| of_key(&row, &*session.key(&row)?, token)) {
             Ok(opened) => return Ok(opened),
             Err(Error::TokenInvalid { .. }) if gravest.gravity() == 0 => {

@@ -65,6 +65,7 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
             continue;
         }
         let rows = session.keys.of_user(&session.connection, user)?;
+        names.try_reserve(rows.len())?;
         if rows.is_empty() {
             fail(Error::NoKey { user: user.0 })?;
         }
@@ -96,6 +97,14 @@ fn not_users(argument: Value<'_>) -> Error {
 
 /// The users of a JSON array of integers.
 fn users(array: &[u8]) -> Result<Vec<UserId>, Error> {
+    /// Some 100,000 users, so that what is made of them always finds its memory.
+    const LONGEST: usize = 1 << 20;
+    if array.len() > LONGEST {
+        return Err(Error::BadArgument(format!(
+            "user_ids must have at most {LONGEST} bytes, this is {}",
+            Value::Text(array)
+        )));
+    }
     let wrong = || not_users(Value::Text(array));
     let ids: Vec<serde_json::Number> = serde_json::from_slice(array).map_err(|_| wrong())?;
     ids.into_iter()
