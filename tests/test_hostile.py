@@ -324,6 +324,45 @@ def test_the_keys_of_a_store_that_is_slow_are_tried_for_a_bounded_time(database,
     assert seconds < 6, said
 
 
+# ---- No memory ----
+
+
+def test_where_the_process_may_have_no_more_memory_a_large_value_is_an_error(database, key_store, child):
+    database.add_user(7)
+    database.add_key(7, "oseh_ujmk_1")
+    key_store.write("oseh_ujmk_1")
+    said = child("""
+        def limited(megabytes, sql, *parameters):
+            now = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
+            resource.setrlimit(resource.RLIMIT_AS, (now + (megabytes << 20), 1 << 30))
+            try:
+                return run(sql, *parameters)
+            except MemoryError:  # Python's word for SQLITE_NOMEM
+                return "out of memory"
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
+        size = 8_000_000
+        token = run("SELECT journal_encrypt(7, zeroblob(?))", size)
+        for megabytes in (*range(0, 44, 4), 400):
+            say(limited(megabytes, "SELECT length(journal_encrypt(7, zeroblob(?)))", size),
+                limited(megabytes, "SELECT length(journal_decrypt_blob(7, NULL, ?))", token),
+                limited(megabytes, "SELECT length(CAST(journal_decrypt(7, 'oseh_ujmk_1', ?) AS BLOB))", token),
+                limited(megabytes, "SELECT count(token) FROM journal_seal(7, zeroblob(?))", size),
+                limited(megabytes, "SELECT journal_check(7, printf('%.*c', ?, 'x'), ?)", size, "gAAA"),
+                limited(megabytes, "SELECT journal_prefetch('[' || replace(hex(zeroblob(?)), '00', '1,') || '1]')", size // 4),
+                limited(megabytes, "SELECT journal_encrypt(7, printf('%.*c', ?, 'x'), 'nobody')", size))
+        say(run("SELECT journal_decrypt(7, NULL, journal_encrypt(7, 'hello'))"))
+    """)
+    *limited, [works] = said
+    assert works == "hello"
+    errors = sum(value == "out of memory" for values in limited for value in values)
+    assert errors > 20, limited
+    assert limited[-1][:4] == [10_666_764, 8_000_000, 8_000_000, 1], limited[-1]
+    wrong = {value for values in limited for value in values if isinstance(value, str)} - {"out of memory"}
+    assert all(" bad_argument: " in value or " key_not_found: " in value for value in wrong), wrong
+
+
 # ---- Files that are damaged ----
 
 
