@@ -21,6 +21,7 @@ use once_cell::race::OnceBox;
 use crate::cipher::Cipher;
 use crate::config::{Config, ConfigError, StoreLocation};
 use crate::error::Error;
+use crate::ffi::locked::{Locked, Pages};
 use crate::ffi::system;
 use crate::flight::{Fetchers, Flight};
 use crate::id::{KeyName, KeyUid, ObjectName};
@@ -41,7 +42,7 @@ const SWEEP: u64 = 60_000;
 /// A cached key. Times are milliseconds of uptime.
 pub struct Entry {
     /// The key, ready to use.
-    pub cipher: Cipher,
+    pub cipher: Locked<Cipher>,
     tag: Option<String>,
     /// When it was last known to be the object's content.
     checked: AtomicU64,
@@ -87,6 +88,8 @@ pub struct Cache {
     child: OnceBox<Cache>,
     store: Option<Box<dyn KeyStore>>,
     fetchers: Fetchers,
+    /// Where the keys lie.
+    pages: Arc<Pages<Cipher>>,
     shelf: Mutex<Shelf>,
     /// Until when the store counts as down.
     down_until: AtomicU64,
@@ -177,6 +180,7 @@ impl Cache {
             child: OnceBox::new(),
             store,
             fetchers: Fetchers::new(config.fetch_threads.get()),
+            pages: Pages::new(),
             shelf: Mutex::new(Shelf {
                 entries: LruCache::new(config.cache_keys),
                 flights: HashMap::new(),
@@ -391,6 +395,11 @@ impl Cache {
         self.store.as_ref()?.credentials()
     }
 
+    /// How many keys lie in memory that may be swapped out.
+    pub fn keys_unlocked(&self) -> usize {
+        self.pages.unlocked()
+    }
+
     /// Whether the store gave no answer a moment ago, so that calls do not ask it.
     pub fn counts_as_down(&self) -> bool {
         self.now() < self.down_until.load(Ordering::Relaxed)
@@ -493,7 +502,8 @@ impl Cache {
         match store.fetch(&name.object, tag, deadline)? {
             Fetched::Object { content, tag } => match Cipher::from_object(&content) {
                 Some(cipher) => Ok(Arc::new(Entry {
-                    cipher,
+                    cipher: Locked::new(&self.pages, cipher)
+                        .ok_or_else(|| StoreError::passing("out of memory"))?,
                     tag,
                     checked: AtomicU64::new(asked),
                     due: AtomicU64::new(self.due(asked)),

@@ -9,11 +9,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ffi::system;
+use crate::secret::wipe_stack;
 
 /// How long a waiter sleeps before it asks whether it was interrupted.
 const SLICE: Duration = Duration::from_millis(25);
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// How much of its stack a fetch may have used: the calls of TLS go deep.
+const STACK: usize = 128 * 1024;
 
 /// One fetch under way.
 pub(crate) struct Flight<T> {
@@ -137,6 +141,8 @@ impl Shared {
                 drop(line);
                 // A job that panics has landed its flight when it is dropped.
                 let _ = catch_unwind(AssertUnwindSafe(job));
+                // The thread may now sleep, or its stack wait for another thread, with a key in it.
+                wipe_stack::<STACK>();
                 line = lock(&self.line);
                 continue;
             }

@@ -110,8 +110,25 @@ impl DerefMut for SecretBytes {
 
 impl Drop for SecretBytes {
     fn drop(&mut self) {
-        self.buffer.zeroize();
+        // The whole capacity, which is there already.
+        self.buffer.clear();
+        self.buffer.resize(self.buffer.capacity(), 0);
+        zeroize::optimization_barrier(&self.buffer[..]);
     }
+}
+
+/// Overwrites `bytes` with zeros that the optimiser may not leave out; unlike `Zeroize`, at the speed of memory.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    zeroize::optimization_barrier(bytes);
+}
+
+/// Overwrites the stack that functions called before this one have used, as far as `SIZE` bytes below the caller. What a
+/// cipher or a parser keeps in local variables stays there until something else is written over it.
+#[inline(never)]
+pub(crate) fn wipe_stack<const SIZE: usize>() {
+    let below = [0_u8; SIZE];
+    zeroize::optimization_barrier(&below);
 }
 
 impl fmt::Debug for SecretBytes {

@@ -4,6 +4,7 @@ mod credentials;
 pub mod directory;
 mod http;
 mod retry;
+mod wiping;
 pub(crate) use retry::random_percent;
 pub mod s3;
 

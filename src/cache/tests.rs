@@ -65,6 +65,7 @@ fn cache_of(keys: usize) -> (&'static Cache, Arc<Script>) {
         child: OnceBox::new(),
         store: Some(Box::new(Store(Arc::clone(&script)))),
         fetchers: Fetchers::new(4),
+        pages: Pages::new(),
         shelf: Mutex::new(Shelf {
             entries: LruCache::new(keys.try_into().unwrap()),
             flights: HashMap::new(),

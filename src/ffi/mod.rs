@@ -4,8 +4,10 @@
 //! [`guard`], so that a panic becomes an SQL error instead of unwinding into C.
 #![allow(unsafe_code)]
 
+mod allocator;
 pub mod connection;
 mod entry;
+pub mod locked;
 pub mod system;
 pub mod table;
 pub mod value;
@@ -90,6 +92,8 @@ fn guard_call<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     DEPTH.set(depth + 1);
     let outcome = guard(body);
     DEPTH.set(depth);
+    // The ciphers and what checks UTF-8 or JSON are in its upper part; SQLite's own calls go far deeper.
+    crate::secret::wipe_stack::<4096>();
     outcome
 }
 

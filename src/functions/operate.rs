@@ -193,6 +193,7 @@ fn stats(session: &Session) -> Result<Rows, Error> {
         ("stale_answers", count(Counter::StaleAnswers)),
         ("keys_cached", integer(keys.len() as u64)),
         ("keys_stale", integer(stale as u64)),
+        ("keys_unlocked", integer(cache.keys_unlocked() as u64)),
         (
             "seconds_since_good_fetch",
             cache

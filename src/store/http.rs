@@ -11,10 +11,11 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::{Connector, DefaultConnector, NextTimeout};
 use url::Url;
 
 use super::StoreError;
+use super::wiping::WipingConnector;
 use crate::config::{Aws, ConfigError};
 use crate::secret::SecretBytes;
 
@@ -60,7 +61,11 @@ impl Http {
             .build();
         let resolver = CachingResolver::default();
         Ok(Self {
-            agent: Agent::with_parts(config, DefaultConnector::default(), resolver),
+            agent: Agent::with_parts(
+                config,
+                DefaultConnector::default().chain(WipingConnector),
+                resolver,
+            ),
         })
     }
 
