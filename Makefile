@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test check soak bench clean help symbols build-tools sqlite3-shell java
+.PHONY: build demo test check soak bench clean help symbols build-tools sqlite3-shell java fuzz sanitize advisories sbom nightly
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -22,6 +22,15 @@ SUFFIX  := dylib
 else
 SUFFIX  := so
 endif
+HOST    := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+
+# The coverage that libFuzzer is steered by; what cargo-fuzz would pass.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGET  := $(CURDIR)/target/fuzz
+FUZZ_FLAGS   := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=1 -Zsanitizer=address
+
 LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
 
 build: build-tools  ## Build the extension: ./journal_crypt.so (the default)
@@ -51,6 +60,31 @@ soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SO
 bench: build $(VENV)/ready  ## Time it beside Python's Fernet and the bare primitives; OPTIONS='--rows 10000' is shorter
 	$(VENV)/bin/python benches/run.py $(OPTIONS) --output target/bench.json journal_crypt.$(SUFFIX)
 	@$(VENV)/bin/python benches/report.py target/bench.json
+
+fuzz: build-tools nightly  ## Fuzz all that takes input from outside, FUZZ_SECONDS (600) for each target
+	@cd fuzz && CARGO_TARGET_DIR=$(FUZZ_TARGET) RUSTFLAGS="$(FUZZ_FLAGS)" \
+	  cargo +nightly build -q --release --locked --target $(HOST)
+	@set -e; for target in functions token store config; do \
+	  mkdir -p $(FUZZ_TARGET)/corpus/$$target; \
+	  echo "fuzz: $$target"; \
+	  $(FUZZ_TARGET)/$(HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 \
+	    -print_final_stats=1 -verbosity=0 -artifact_prefix=$(FUZZ_TARGET)/$$target- \
+	    $(FUZZ_TARGET)/corpus/$$target fuzz/corpus/$$target fuzz/findings/$$target 2>&1 | \
+	    grep -v '^$$' > $(FUZZ_TARGET)/$$target.log || { tail -60 $(FUZZ_TARGET)/$$target.log >&2; exit 1; }; \
+	  awk '/number_of_executed_units/ { print "fuzz: " $$2 " inputs" }' $(FUZZ_TARGET)/$$target.log; \
+	done
+
+sanitize: build-tools nightly  ## Run the Rust tests under AddressSanitizer and LeakSanitizer, and valgrind
+	CARGO_TARGET_DIR=target/asan RUSTFLAGS="-Zsanitizer=address" \
+	  cargo +nightly test -q --release --locked --target $(HOST) --lib --tests
+	@$(MAKE) --no-print-directory build
+	@tests/memcheck.sh
+
+advisories:  ## Ask the RustSec database about the dependencies; needs cargo-deny and GitHub
+	cargo deny check advisories bans licenses sources
+
+sbom:  ## Write the software bill of materials: target/sbom.cdx.json
+	@python3 packaging/sbom.py > target/sbom.cdx.json && echo target/sbom.cdx.json
 
 clean:  ## Remove everything that was built
 	rm -rf target journal_crypt.$(SUFFIX) .pytest_cache
@@ -117,6 +151,10 @@ build-tools:
 	[ "$(SUFFIX)" = dylib ] || [ -n "$$LIBCLANG_PATH" ] || command -v llvm-config >/dev/null || \
 	  find /usr/lib /usr/lib64 /usr/local/lib -name libclang.so 2>/dev/null | grep -q . || missing+=" libclang-dev"; \
 	$(install_missing)
+
+nightly:
+	@rustc +nightly -V >/dev/null 2>&1 || \
+	  { echo "This needs a nightly Rust beside the other: rustup toolchain install nightly" >&2; exit 1; }
 
 sqlite3-shell:
 	@missing=; command -v $(SQLITE3) >/dev/null || missing=" sqlite3"; $(install_missing)
