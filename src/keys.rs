@@ -171,7 +171,7 @@ impl Keys {
             return Ok(false);
         }
         let mut statement = connection.statement(Kept::Tables, TABLES)?;
-        Ok(statement.step()? && matches!(statement.column(0), Value::Integer(2)))
+        Ok(statement.step()? && matches!(statement.column(0)?, Value::Integer(2)))
     }
 
     /// The newest user that has a key.
