@@ -793,7 +793,8 @@ def test_a_server_without_tls_is_not_talked_to_over_https(scene):
     # The server may leave, or go on waiting for a line of HTTP, before it is found out.
     reasons = ["no trusted TLS connection", "the connection was closed before the answer", "no answer in time"]
     assert child.error(ENCRYPT) in map(unavailable, reasons)
-    assert scene.proxy.count() == 0
+    # A TLS greeting that happens to hold a line feed counts as a request of some nameless method.
+    assert scene.proxy.count("GET") == 0
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ const HUGE: &str = "printf('%.*c', 1048576, 'x')";
 const NO_KEY_0: Means = Means::Final("key_not_found", "user 7 has no key (TEXT of 0 bytes)");
 const NO_KEY_12: Means = Means::Final("key_not_found", "user 7 has no key (TEXT of 12 bytes)");
 const NO_KEY_2: Means = Means::Final("key_not_found", "user 7 has no key \"oseh_ujmk_2\"");
-const NO_KEY_HUGE: Means =
-    Means::Final("key_not_found", "user 7 has no key (TEXT of 1048576 bytes)");
+const NO_KEY_HUGE: Means = Means::Refused("TEXT of 1048576 bytes, more than a uid has");
 const NO_TOKEN: Means = Means::Final(
     "token_invalid",
     "not a Fernet token under key \"oseh_ujmk_1\"",
@@ -110,7 +109,7 @@ pub(crate) const PLACES: &[(&str, &str, Values)] = &[
             ("''", Means::Integer(0)),
             ("'oseh_ujmk_1' || char(0)", Means::Integer(0)),
             ("'oseh_ujmk_2'", Means::Integer(0)),
-            (HUGE, Means::Integer(0)),
+            (HUGE, NO_KEY_HUGE),
         ],
     ),
     (
