@@ -53,6 +53,8 @@ check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, th
 	cargo fmt --check
 	cargo clippy --release --all-targets --locked -- -D warnings
 	@$(MAKE) --no-print-directory symbols demo test
+	@if rustc +nightly -V >/dev/null 2>&1; then $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10; \
+	else echo "fuzz: left out, there is no nightly Rust here"; fi
 
 soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SOAK_SECONDS=600)
 	@cd tests && ../$(VENV)/bin/python soak.py
@@ -64,7 +66,7 @@ bench: build $(VENV)/ready  ## Time it beside Python's Fernet and the bare primi
 fuzz: build-tools nightly  ## Fuzz all that takes input from outside, FUZZ_SECONDS (600) for each target
 	@cd fuzz && CARGO_TARGET_DIR=$(FUZZ_TARGET) RUSTFLAGS="$(FUZZ_FLAGS)" \
 	  cargo +nightly build -q --release --locked --target $(HOST)
-	@set -e; for target in functions token store config; do \
+	@set -eo pipefail; for target in functions token store config; do \
 	  mkdir -p $(FUZZ_TARGET)/corpus/$$target; \
 	  echo "fuzz: $$target"; \
 	  $(FUZZ_TARGET)/$(HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 \

@@ -130,6 +130,16 @@ impl Config {
         })
     }
 
+    /// The configuration that these variables make.
+    #[cfg(fuzzing)]
+    pub(crate) fn of_variables(variables: &[(String, OsString)]) -> Result<Self, ConfigError> {
+        let lookup = |name: &str| {
+            let (_, value) = variables.iter().find(|(n, _)| n == name)?;
+            Some(value.clone())
+        };
+        Self::read(&Environment(&lookup), None)
+    }
+
     fn read(environment: &Environment<'_>, host: Option<&str>) -> Result<Self, ConfigError> {
         let replicated = match environment.text("JOURNAL_REPLICATED")?.as_deref() {
             None | Some("auto") => host == Some("rqlited"),

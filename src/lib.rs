@@ -51,6 +51,8 @@ pub mod error;
 pub mod ffi;
 mod flight;
 pub mod functions;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod gzip;
 pub mod id;
 pub mod json;

@@ -132,6 +132,12 @@ pub fn all(
     Ok((functions, tables))
 }
 
+/// What `journal_config()` says of `config`.
+#[cfg(fuzzing)]
+pub(crate) fn shown(config: &Config) -> String {
+    operate::report(config).to_string()
+}
+
 /// A function of `session`.
 fn function(
     session: &Rc<Session>,

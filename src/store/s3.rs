@@ -139,15 +139,54 @@ impl S3 {
     /// The region that Amazon says the bucket is in. Never for a custom endpoint, and never by
     /// following the address in `Location`.
     fn other_region(&self, answer: &Answer) -> Option<String> {
-        if self.aws.endpoint.is_some() || !matches!(answer.status.as_u16(), 301 | 307 | 400) {
-            return None;
+        match self.aws.endpoint {
+            None => region(answer),
+            Some(_) => None,
         }
-        let region = match answer.headers.get("x-amz-bucket-region") {
-            Some(region) => region.to_str().ok()?.to_owned(),
-            None => ErrorDocument::of(answer).region,
-        };
-        is_region(&region).then_some(region)
     }
+}
+
+/// The region that an answer says the bucket is in.
+fn region(answer: &Answer) -> Option<String> {
+    if !matches!(answer.status.as_u16(), 301 | 307 | 400) {
+        return None;
+    }
+    let region = match answer.headers.get("x-amz-bucket-region") {
+        Some(region) => region.to_str().ok()?.to_owned(),
+        None => ErrorDocument::of(answer).region,
+    };
+    is_region(&region).then_some(region)
+}
+
+/// See [`crate::fuzzing`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_answer(
+    status: u16,
+    headers: &[(&[u8], &[u8])],
+    body: &[u8],
+    conditional: bool,
+) -> Option<(Option<String>, Result<bool, StoreError>)> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(
+            http::HeaderName::from_bytes(name).ok()?,
+            HeaderValue::from_bytes(value).ok()?,
+        );
+    }
+    let answer = Answer {
+        status: StatusCode::from_u16(status).ok()?,
+        headers: map,
+        body: crate::secret::SecretBytes::copy_of(&body[..body.len().min(MOST_ERROR_BYTES)])
+            .ok()?,
+        too_long: body.len() > MOST_ERROR_BYTES,
+    };
+    let _ = date(&answer);
+    let region = region(&answer);
+    let found = found(answer, conditional).map(|found| match found {
+        Fetched::Object { content, .. } => crate::cipher::Cipher::from_object(&content).is_some(),
+        Fetched::Unchanged => false,
+    });
+    Some((region, found))
 }
 
 impl KeyStore for S3 {
