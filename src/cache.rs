@@ -235,12 +235,15 @@ impl Cache {
         names: &[KeyName],
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Vec<Result<Arc<Entry>, Error>>, Error> {
-        let looks: Vec<_> = names.iter().map(|name| self.look(name)).collect();
+        let mut looks = Vec::new();
+        looks.try_reserve_exact(names.len())?;
+        looks.extend(names.iter().map(|name| self.look(name)));
         // Every flight lands within its timeout once it has a thread; those behind it wait for theirs.
         let rounds = names.len() / self.fetchers.most() + 1;
         let patience = self.timeout * u32::try_from(rounds).unwrap_or(u32::MAX);
         let deadline = Instant::now() + patience.min(Duration::from_secs(86_400));
         let mut outcomes = Vec::new();
+        outcomes.try_reserve_exact(names.len())?;
         for (name, look) in names.iter().zip(looks) {
             outcomes.push(match look {
                 Look::Ready(entry) => Ok(entry),
@@ -365,7 +368,7 @@ impl Cache {
                 }));
             });
         if self.fetchers.submit(job).is_err() {
-            return Ok(Err(StoreError::passing("the system starts no thread")));
+            return Ok(Err(StoreError::passing("no thread or no memory for it")));
         }
         let outcome = flight.wait(None, waiting);
         self.write_log();
@@ -452,13 +455,17 @@ impl Cache {
         if now < self.down_until.load(Ordering::Relaxed) {
             return Err(unanswered());
         }
+        // As many as there are keys to prefetch.
+        if shelf.flights.try_reserve(1).is_err() {
+            return Err(StoreError::passing("out of memory"));
+        }
         let flight = Arc::new(Flight::new());
         let job = {
             let (flight, name) = (Arc::clone(&flight), name.clone());
             Box::new(move || self.fly(&flight, &name, known))
         };
         if self.fetchers.submit(job).is_err() {
-            return Err(StoreError::passing("the system starts no thread"));
+            return Err(StoreError::passing("no thread or no memory for it"));
         }
         shelf.flights.insert(name.clone(), Arc::clone(&flight));
         Ok(flight)

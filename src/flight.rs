@@ -113,9 +113,12 @@ impl Fetchers {
     /// Runs `job` on a thread of ours, in the order of arrival.
     ///
     /// # Errors
-    /// The job, where there is no thread and the system makes none.
+    /// The job, where there is no thread and the system makes none, or no memory for its place in the line.
     pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
         let mut line = lock(&self.shared.line);
+        if line.jobs.try_reserve(1).is_err() {
+            return Err(job);
+        }
         line.jobs.push_back(job);
         if line.idle >= line.jobs.len() {
             self.shared.work.notify_one();

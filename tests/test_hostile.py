@@ -301,10 +301,12 @@ def test_a_hundred_thousand_lost_keys_of_one_user_end_in_bounded_time(database, 
             while not ended.wait(0.01):
                 connection.interrupt()
 
-        threading.Thread(target=interrupt).start()
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         start = time.monotonic()
         say(run("SELECT journal_decrypt(7, NULL, 'gAAA')"), time.monotonic() - start)
         ended.set()
+        interrupting.join()
         start = time.monotonic()
         say(run("SELECT journal_prefetch(7)"), time.monotonic() - start)
     """, timeout=120)

@@ -61,6 +61,7 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
         None => Err(error),
     };
     for user in users {
+        seen.try_reserve(1)?;
         if !seen.insert(user) {
             continue;
         }
