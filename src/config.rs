@@ -142,7 +142,8 @@ impl Config {
 
     fn read(environment: &Environment<'_>, host: Option<&str>) -> Result<Self, ConfigError> {
         let replicated = match environment.text("JOURNAL_REPLICATED")?.as_deref() {
-            None | Some("auto") => host == Some("rqlited"),
+            // Whatever a release was installed as: rqlited-v9, rqlited.old.
+            None | Some("auto") => host.is_some_and(|host| host.starts_with("rqlited")),
             Some("on") => true,
             Some("off") => false,
             Some(_) => return Err(bad("JOURNAL_REPLICATED", "neither auto, on nor off")),
@@ -397,7 +398,9 @@ mod tests {
         let none = |_: &str| None;
         let auto = |host| Config::read(&Environment(&none), host).unwrap().replicated;
         assert!(auto(Some("rqlited")));
+        assert!(auto(Some("rqlited-v9")));
         assert!(!auto(Some("sqlite3")));
+        assert!(!auto(Some("rqlite")));
         assert!(!auto(None));
         assert!(read(&[("JOURNAL_REPLICATED", "on")]).unwrap().replicated);
         assert!(!read(&[("JOURNAL_REPLICATED", "off")]).unwrap().replicated);

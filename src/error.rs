@@ -167,8 +167,8 @@ impl fmt::Display for Error {
             Error::NotConfigured => f.write_str("JOURNAL_KEY_STORE is not set"),
             Error::BadArgument(sentence) => f.write_str(sentence),
             Error::Replicated => f.write_str(
-                "this statement would run again on every node with another result; \
-                 read the value on a read-only connection, then write it as a literal",
+                "every node would run this statement again; SELECT the value on a read-only connection \
+                 (rqlite: a query at level none or weak), then write it as a literal",
             ),
             Error::Sqlite { message, .. } => f.write_str(message),
             Error::OutOfMemory => f.write_str("out of memory"),
