@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test check soak bench clean help symbols build-tools sqlite3-shell java fuzz sanitize advisories sbom nightly
+.PHONY: build demo test test-rqlite check soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz sanitize advisories sbom nightly
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -14,6 +14,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 VENV    := target/venv
 SQLITE3 ?= sqlite3
 PYTHON  ?= /usr/bin/python3 python3
+RQLITED ?= rqlited
 # -init: nobody's ~/.sqliterc decides how a script of ours runs.
 SCRIPT  := $(SQLITE3) -init /dev/null -batch -bail
 
@@ -45,9 +46,12 @@ demo: build sqlite3-shell  ## Write, read and lose a few hundred journal entries
 test: build sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Python and SQL
 	@set -o pipefail; red=0; log=target/test.log; \
 	cargo test --release --locked --no-fail-fast 2>&1 | tee $$log || red=1; \
-	$(VENV)/bin/python -m pytest tests 2>&1 | tee -a $$log || red=1; \
+	$(VENV)/bin/python -m pytest tests --ignore=tests/rqlite 2>&1 | tee -a $$log || red=1; \
 	awk "$$COUNT_TESTS" $$log || red=1; \
 	exit $$red
+
+test-rqlite: rqlited build $(VENV)/ready  ## Run the tests on real nodes of rqlite: the rqlited of PATH, or of RQLITED=…
+	@RQLITED="$$(command -v $(RQLITED))" $(VENV)/bin/python -m pytest tests/rqlite
 
 check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, the demo and all tests
 	cargo fmt --check
@@ -55,6 +59,8 @@ check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, th
 	@$(MAKE) --no-print-directory symbols demo test
 	@if rustc +nightly -V >/dev/null 2>&1; then $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10; \
 	else echo "fuzz: left out, there is no nightly Rust here"; fi
+	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
+	else echo "test-rqlite: left out, there is no $(RQLITED) here"; fi
 
 soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SOAK_SECONDS=600)
 	@cd tests && ../$(VENV)/bin/python soak.py
@@ -93,7 +99,7 @@ clean:  ## Remove everything that was built
 	find tests -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The library must be our code alone. sqlite-loadable compiles an SQLite of its own at build time; were it inside,
 # our calls could run in that one instead of the host's.
@@ -157,6 +163,10 @@ build-tools:
 nightly:
 	@rustc +nightly -V >/dev/null 2>&1 || \
 	  { echo "This needs a nightly Rust beside the other: rustup toolchain install nightly" >&2; exit 1; }
+
+rqlited:
+	@command -v $(RQLITED) >/dev/null || \
+	  { echo "There is no $(RQLITED) here: install rqlite as https://rqlite.io says, or name the program with RQLITED=…" >&2; exit 1; }
 
 sqlite3-shell:
 	@missing=; command -v $(SQLITE3) >/dev/null || missing=" sqlite3"; $(install_missing)

@@ -1,0 +1,1 @@
+"""The extension on real nodes of rqlite: `make test-rqlite`."""

@@ -1,0 +1,39 @@
+"""A journal as an application keeps it: seal on one node, insert the literal token, read on any."""
+
+import pytest
+
+from .cluster import Refused, eventually
+from .journal import INSERT, READ, SEAL
+
+
+@pytest.mark.parametrize("level", ["none", "weak"])
+def test_an_entry_sealed_on_any_node_reads_back_on_every_node(journal, user, level):
+    for node in journal.cluster.nodes:
+        journal.write(user, via=[node], level=level)
+    journal.check()
+
+
+def test_a_deleted_key_row_stops_every_node_though_the_key_is_cached(journal, user):
+    uid = journal.write(user)
+    key_uid = journal.cluster.leader().value("SELECT key_uid FROM journal_entries WHERE uid = ?", uid)
+    journal.check()
+    for node in journal.cluster.nodes:
+        assert key_uid in [row[0] for row in node.query("SELECT key_uid FROM journal_cache")]
+    leader = journal.cluster.leader()
+    [[_, token]] = leader.query(SEAL, user, "sealed before, written after")
+
+    assert leader.execute(["DELETE FROM user_journal_master_keys WHERE uid = ?", key_uid]) == [1]
+
+    for node in journal.cluster.nodes:
+        def refused():
+            error = node.error(READ, uid)
+            assert error == f'journal_decrypt: key_not_found: user {user} has no key "{key_uid}"'
+            return True
+
+        eventually(refused)
+        assert key_uid in [row[0] for row in node.query("SELECT key_uid FROM journal_cache")]
+        assert node.error(SEAL, user, "more") == f"journal_seal: no_key: user {user} has no key"
+    # A token that was sealed while the row was there is not written now that it has gone.
+    assert leader.execute([INSERT, "late", token, 0.0, user, key_uid]) == [0]
+    journal.forget([uid])
+    journal.check()
