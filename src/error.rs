@@ -79,6 +79,8 @@ pub enum Error {
     BadArgument(String),
     /// A function that uses a key was called where SQL text is replicated.
     Replicated,
+    /// A key management function was called on a replicated host, whose statements run on every node.
+    ReplicatedKeys,
     /// SQLite's own error: its extended result code and its message.
     Sqlite {
         /// The extended result code, such as `SQLITE_BUSY`.
@@ -109,7 +111,7 @@ impl Error {
             Error::Undone { denied: false, .. } => "store_unavailable",
             Error::NotConfigured => "not_configured",
             Error::BadArgument(_) => "bad_argument",
-            Error::Replicated => "replicated",
+            Error::Replicated | Error::ReplicatedKeys => "replicated",
             Error::Sqlite { .. } | Error::OutOfMemory | Error::Panicked => return None,
         })
     }
@@ -169,6 +171,10 @@ impl fmt::Display for Error {
             Error::Replicated => f.write_str(
                 "every node would run this statement again; SELECT the value on a read-only connection \
                  (rqlite: a query at level none or weak), then write it as a literal",
+            ),
+            Error::ReplicatedKeys => f.write_str(
+                "every node would do this, and again at every replay of the log; do it in a sqlite3 shell \
+                 of your own, as docs/rqlite.md says",
             ),
             Error::Sqlite { message, .. } => f.write_str(message),
             Error::OutOfMemory => f.write_str("out of memory"),

@@ -44,6 +44,16 @@ USE_NO_KEY = {
     "journal_stats": ["SELECT * FROM journal_stats"],
     "journal_doctor": ["SELECT * FROM journal_doctor"],
 }
+# These make or destroy keys: one node may not, and a statement in the log would have all do it.
+MANAGE_KEYS = {
+    "journal_create_key": ["SELECT journal_create_key(1)"],
+    "journal_rotate_key": ["SELECT journal_rotate_key(1)", "SELECT journal_rotate_key(1, 60)"],
+    "journal_shred_key": ["SELECT journal_shred_key(1, 'oseh_ujmk_1')"],
+}
+MANAGE_SENTENCE = (
+    "replicated: every node would do this, and again at every replay of the log; do it in a sqlite3 shell of your own, "
+    "as docs/rqlite.md says"
+)
 READ_ONLY, READ_WRITE = ["-readonly"], []
 
 
@@ -86,11 +96,21 @@ def test_a_function_that_uses_no_key_works_everywhere(statement, journal):
         assert run(statement, path, on(env), options)[1] is None
 
 
+@pytest.mark.parametrize("name, statement", [(name, s) for name, found in MANAGE_KEYS.items() for s in found])
+def test_a_function_that_manages_keys_is_refused_on_every_connection(name, statement, journal):
+    path, env = journal
+    admin = {**env, "JOURNAL_ADMIN": "1"}
+    for options in (READ_ONLY, READ_WRITE):
+        assert run(statement, path, on(admin), options) == ("", f"{name}: {MANAGE_SENTENCE}")
+    assert run(statement, path, on(admin, "off"), READ_WRITE)[1] is None
+
+
 def test_every_function_is_known_to_use_a_key_or_not(journal):
     path, env = journal
+    env = {**env, "JOURNAL_ADMIN": "1"}
     registered = "SELECT name FROM pragma_function_list UNION SELECT name FROM pragma_module_list"
     output, _ = run(f"SELECT * FROM ({registered}) WHERE name GLOB 'journal_*'", path, env)
-    assert set(output.split()) == USE_A_KEY.keys() | USE_NO_KEY.keys()
+    assert set(output.split()) == USE_A_KEY.keys() | USE_NO_KEY.keys() | MANAGE_KEYS.keys()
 
 
 def test_a_write_is_refused_whatever_its_form(journal):

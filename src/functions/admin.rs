@@ -134,7 +134,7 @@ fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Err
 /// A statement in a replicated log runs again on every node and at every replay: never there.
 fn refuse(session: &Session) -> Result<(), Error> {
     if session.config.replicated {
-        return Err(Error::Replicated);
+        return Err(Error::ReplicatedKeys);
     }
     match session.config.store {
         Some(_) => Ok(()),
