@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from .cluster import Cluster, Refused, eventually
-from .journal import SEAL, Journal
+from .journal import SEAL, Journal, marker
 
 # Every way in which rqlite takes a write.
 WRITES = {
@@ -16,11 +16,6 @@ WRITES = {
     "RETURNING": "INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at)"
                  " VALUES ('{uid}', {user}, '', journal_encrypt({user}, '{plaintext}'), 0.0) RETURNING token",
 }
-
-
-def marker():
-    """A plaintext that stands nowhere by chance; short, since rqlite packs statements of 4096 bytes or more."""
-    return f"plaintext {uuid.uuid4().hex}"
 
 
 def in_log(text, nodes):
@@ -47,6 +42,7 @@ def test_without_the_guard_each_node_stores_another_token(unguarded, way):
         return None not in found and found
 
     assert len(set(eventually(tokens))) == 3
+    assert len({node.backup() for node in nodes}) == 3
     assert in_log(plaintext, nodes) == {"n1", "n2", "n3"}
 
 
