@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conftest import run_shell
+from conftest import ROOT, run_shell
 
 from .cluster import eventually
 from .journal import READ, SEAL
@@ -22,11 +22,11 @@ def operator(journal, tmp_path):
         "JOURNAL_ADMIN": "1",
     }
 
-    def ask(statement, backup=None):
+    def ask(script, backup=None, options=()):
         path = tmp_path / "backup.db"
         if backup:
             path.write_bytes(backup)
-        shell = run_shell(statement + ";\n", path if backup else ":memory:", env)
+        shell = run_shell(script, path if backup else ":memory:", env, options)
         assert shell.stderr == ""
         return json.loads(shell.stdout)
 
@@ -34,17 +34,10 @@ def operator(journal, tmp_path):
 
 
 def rotate(journal, operator, user):
-    """A new current key of `user`: the object from a shell beside the cluster, the two rows as literals."""
-    made = operator(f"SELECT journal_create_key({user})")
-    file, key = made["s3_files"], made["user_journal_master_keys"]
-    assert key["user_id"] == user
-    assert journal.cluster.leader().execute(
-        ["INSERT INTO s3_files (uid, key, file_size, content_type, created_at) VALUES (?, ?, ?, ?, ?)",
-         file["uid"], file["key"], file["file_size"], file["content_type"], file["created_at"]],
-        ["INSERT INTO user_journal_master_keys (uid, user_id, s3_file_id, created_at)"
-         " SELECT ?, ?, id, ? FROM s3_files WHERE uid = ?", key["uid"], user, key["created_at"], file["uid"]],
-    ) == [1, 1]
-    return key["uid"]
+    """A new current key of `user`, by the recipe: the object from a shell beside the cluster, two literal rows."""
+    request = operator((ROOT / "sql" / "rqlite_key.sql").read_text(), options=["-cmd", f".parameter set :user_id {user}"])
+    assert journal.cluster.leader().execute(*request) == [1, 1]
+    return request[1][1]
 
 
 def test_a_key_made_beside_the_cluster_is_the_current_one_on_every_node(journal, user, operator):
@@ -89,7 +82,7 @@ def test_a_key_shredded_over_a_backup_is_lost_on_every_node(journal, user, opera
     leader = journal.cluster.leader()
     key_uid = leader.value("SELECT journal_key_uid(?)", user)
 
-    receipt = operator(f"SELECT journal_shred_key({user}, '{key_uid}')", backup=leader.backup())
+    receipt = operator(f"SELECT journal_shred_key({user}, '{key_uid}');", backup=leader.backup())
 
     assert (receipt["key_uid"], receipt["gone"], receipt["versions_deleted"]) == (key_uid, True, 1)
     for node in journal.cluster.nodes:
