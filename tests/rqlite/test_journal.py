@@ -1,6 +1,7 @@
 """A journal as an application keeps it: seal on one node, insert the literal token, read on any."""
 
 import pytest
+from servers.daemon import ServerFailed
 
 from .cluster import Refused, eventually
 from .journal import INSERT, READ, SEAL
@@ -37,3 +38,15 @@ def test_a_deleted_key_row_stops_every_node_though_the_key_is_cached(journal, us
     assert leader.execute([INSERT, "late", token, 0.0, user, key_uid]) == [0]
     journal.forget([uid])
     journal.check()
+
+
+def test_a_node_with_a_wrong_variable_does_not_start_and_says_why(journal):
+    node = journal.cluster.followers()[0]
+    node.kill()
+    node.start(JOURNAL_CACHE_TTL="soon")
+    with pytest.raises(ServerFailed, match="JOURNAL_CACHE_TTL: "):
+        node.wait_until_ready()
+    node.kill()
+    node.start()
+    node.wait_until_ready()
+    journal.cluster.same_everywhere()
