@@ -15,7 +15,14 @@ SEAL = "SELECT key_uid, token FROM journal_seal(?, ?)"
 # application's: a write that gave no answer is sent again and cannot be there twice.
 INSERT = """
     INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at)
-    SELECT ?, k.user_id, k.uid, ?, ? FROM user_journal_master_keys AS k WHERE k.user_id = ? AND k.uid = ?
+    SELECT ?, user_id, uid, ?, ? FROM user_journal_master_keys WHERE user_id = ? AND uid = ?
+    ON CONFLICT (uid) DO NOTHING
+"""
+SEAL_ITEM = "SELECT key_id, token FROM journal_seal_item(?, ?)"
+INSERT_ITEM = """
+    INSERT INTO journal_entry_items (uid, journal_entry_id, ordinal, master_key_id, master_encrypted_data, created_at)
+    SELECT ?, e.id, ?, k.id, ?, ? FROM journal_entries AS e JOIN user_journal_master_keys AS k USING (user_id)
+    WHERE e.uid = ? AND k.id = ?
     ON CONFLICT (uid) DO NOTHING
 """
 READ = "SELECT journal_decrypt(user_id, key_uid, token) FROM journal_entries WHERE uid = ?"
@@ -112,6 +119,12 @@ class Journal:
         self.entries[uid] = (user, plaintext)
         self.counts.written += 1
         return uid
+
+    def write_item(self, entry, uid, item):
+        """An item of an entry, sealed on the leader."""
+        node = self.cluster.leader()
+        [[key_id, token]] = node.query(SEAL_ITEM, self.entries[entry][0], item)
+        assert node.execute([INSERT_ITEM, uid, 1, token, 0.0, entry, key_id]) == [1]
 
     def forget(self, uids):
         """Entries that shall not be there any more, or cannot be read any more."""
