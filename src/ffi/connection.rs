@@ -47,8 +47,9 @@ const KEPT: usize = Kept::Interrupt as usize + 1;
 /// host promises one thread at a time), so plain cells are enough.
 pub struct Connection {
     db: *mut sqlite3,
-    /// Whether the table that owns the kept statements is connected.
-    owned: Cell<bool>,
+    /// How many times the table that owns the kept statements is connected: a scan that outlasts a refused
+    /// close holds one, and the next call makes another.
+    owners: Cell<usize>,
     kept: RefCell<[Option<Statement>; KEPT]>,
 }
 
@@ -58,7 +59,7 @@ impl Connection {
     pub(super) unsafe fn new(db: *mut sqlite3) -> Self {
         Self {
             db,
-            owned: Cell::new(false),
+            owners: Cell::new(0),
             kept: RefCell::default(),
         }
     }
@@ -171,20 +172,22 @@ impl Connection {
     }
 
     pub(super) fn connected(&self) {
-        self.owned.set(true);
+        self.owners.set(self.owners.get() + 1);
     }
 
     /// The table that owns the kept statements is going: finalize them.
     pub(super) fn disconnected(&self) {
-        self.owned.set(false);
-        let kept = std::mem::take(&mut *self.kept.borrow_mut());
-        drop(kept);
+        self.owners.set(self.owners.get().saturating_sub(1));
+        if self.owners.get() == 0 {
+            let kept = std::mem::take(&mut *self.kept.borrow_mut());
+            drop(kept);
+        }
     }
 
     /// Where that fails nothing is kept: the schema may have a table of the owner's name, and the host's
     /// authorizer may refuse it.
     fn connect_owner(&self) {
-        if !self.owned.get() {
+        if self.owners.get() == 0 {
             drop(self.prepare(CONNECT_OWNER));
         }
     }
@@ -255,7 +258,7 @@ impl Drop for Borrowed<'_> {
         };
         statement.reset();
         // Without its owner a kept statement would block sqlite3_close.
-        if self.connection.owned.get() {
+        if self.connection.owners.get() > 0 {
             let replaced =
                 self.connection.kept.borrow_mut()[self.which as usize].replace(statement);
             drop(replaced);

@@ -244,8 +244,8 @@ fn a_replicated_host_uses_keys_on_read_only_connections_alone() {
         .run(|| {
             let journal = Journal::in_file("journal.db");
             let token = journal.key(7, "oseh_ujmk_1", 1.0).encrypt(b"x");
-            let said = "this statement would run again on every node with another result; \
-                        read the value on a read-only connection, then write it as a literal";
+            let said = "every node would run this statement again; SELECT the value on a read-only \
+                    connection (rqlite: a query at level none or weak), then write it as a literal";
             assert_said(&journal, &token, "replicated", said);
             assert_eq!(journal.text("SELECT journal_key_uid(7)", []), "oseh_ujmk_1");
 
