@@ -56,19 +56,21 @@ SELECT * FROM misrecorded ORDER BY user_id, kind, id;
 
 CREATE TEMP TABLE object (name TEXT PRIMARY KEY);
 INSERT INTO object
-SELECT substr(name, length(rtrim(:directory, '/')) + 2) FROM fsdir(:directory)
+SELECT ltrim(substr(name, length(rtrim(:directory, '/')) + 1), '/') FROM fsdir(rtrim(:directory, '/'))
 WHERE :directory IS NOT NULL AND mode & 0xF000 = 0x8000;
+CREATE TEMP TABLE listing (
+  text TEXT CONSTRAINT "the file that :listing names cannot be read" CHECK (text IS NOT NULL)
+);
+INSERT INTO listing SELECT CAST(readfile(:listing) AS TEXT) WHERE :listing IS NOT NULL;
+-- One JSON string a line: json_quote escapes what a name may hold.
 INSERT OR IGNORE INTO object
-WITH RECURSIVE line (text, rest) AS (
-  SELECT NULL, replace(CAST(readfile(:listing) AS TEXT), char(13), '') || char(10) WHERE :listing IS NOT NULL
-  UNION ALL
-  SELECT substr(rest, 1, instr(rest, char(10)) - 1), substr(rest, instr(rest, char(10)) + 1) FROM line WHERE rest <> ''
-)
-SELECT text FROM line WHERE text <> '';
+SELECT value FROM listing, json_each(
+  '[' || replace(json_quote(replace(text, char(13), '')), '\n', '","') || ']'
+) WHERE value <> '';
 
 .print '-- 3. Objects and rows: object that no row names|row that names no object'
 SELECT name, '' FROM object
-WHERE name LIKE '%/oseh\_ujmk\_%' ESCAPE '\' AND name NOT IN (
+WHERE name LIKE '%oseh\_ujmk\_%' ESCAPE '\' AND name NOT IN (
   SELECT f.key FROM main.s3_files AS f JOIN main.user_journal_master_keys AS k ON k.s3_file_id = f.id
 )
 ORDER BY name;
@@ -78,6 +80,7 @@ WHERE coalesce(:directory, :listing) IS NOT NULL AND k.user_id = coalesce(:user_
 ORDER BY k.uid;
 SELECT '(not looked at: set :directory or :listing)', '' WHERE coalesce(:directory, :listing) IS NULL;
 
+DROP TABLE listing;
 DROP TABLE object;
 DROP TABLE misrecorded;
 DROP TABLE audit;

@@ -1,7 +1,7 @@
 -- Puts one user's journal under the user's current key, some rows at a time. Times of writing stay as they are.
 --
---   until sqlite3 -cmd '.load ./journal_crypt' -cmd '.param set :user_id 7' journal.db < sql/rewrap.sql |
---     tail -1 | grep -v '^run again'; do :; done
+--   while [ "$(sqlite3 -cmd '.load ./journal_crypt' -cmd '.param set :user_id 7' journal.db < sql/rewrap.sql |
+--     tee /dev/stderr | tail -1)" = 'run again' ]; do sleep 1; done
 --
 -- Needs   a shell of 3.35 or later, JOURNAL_KEY_STORE with the right to read, and a database that may be written. Not
 --         on a node of rqlite.
@@ -10,7 +10,8 @@
 -- Gives   what it did, what is left and why, and as its last line
 --           run again   there is more to do, or something could not be told now (an outage)
 --           done        every entry and item was decrypted with the current key: nothing is left under an old one
---           stuck       all that is left can never be read (key_lost, key_not_found, token_invalid); sql/audit.sql
+--           stuck       trying again does not help what is left (key_lost, key_not_found, key_invalid, token_invalid);
+--                       see sql/audit.sql
 --
 -- May be stopped anywhere and run again: each run takes up what it finds. Tokens are decrypted and encrypted while
 -- nothing is locked; a row is then changed only if it still holds the token that was read, so that an edit made
@@ -63,7 +64,9 @@ SELECT changes() || ' of ' || count(*) || ' items rewrapped' FROM rewrapped_item
 COMMIT;
 
 -- What is left. Rows that are recorded under an old key are counted by that; only when there are none that could
--- be rewrapped is everything decrypted with the current key, as the proof.
+-- be rewrapped is everything decrypted with the current key, as the proof. One transaction, so that all of it is of
+-- one moment, whoever rotates meanwhile.
+BEGIN;
 CREATE TEMP TABLE row_left AS
 SELECT 'entry' AS kind, id, token, key_uid FROM main.journal_entries
 WHERE user_id = :user_id AND key_uid IS NOT (SELECT journal_key_uid(:user_id))
@@ -93,6 +96,7 @@ WITH proof AS MATERIALIZED (
 SELECT kind, word, count(*) FROM proof
 WHERE word <> 'ok' AND NOT EXISTS (SELECT 1 FROM remainder WHERE word = 'ok')
 GROUP BY kind, word;
+COMMIT;
 
 SELECT n || CASE kind WHEN 'entry' THEN ' of the entries left: ' ELSE ' of the items left: ' END
   || CASE word WHEN 'ok' THEN 'under an old key' ELSE word END
@@ -101,7 +105,7 @@ FROM remainder ORDER BY kind, word;
 SELECT CASE
   WHEN NOT EXISTS (SELECT 1 FROM remainder) THEN 'done'
   WHEN EXISTS (
-    SELECT 1 FROM remainder WHERE word NOT IN ('no_key', 'key_not_found', 'key_lost', 'token_invalid')
+    SELECT 1 FROM remainder WHERE word NOT IN ('no_key', 'key_not_found', 'key_lost', 'key_invalid', 'token_invalid')
   ) THEN 'run again'
   ELSE 'stuck'
 END;

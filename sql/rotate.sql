@@ -18,8 +18,13 @@
 -- The ids are copied, so that no read transaction is open while another process may write.
 CREATE TEMP TABLE rotation AS
 SELECT id AS user_id, journal_key_uid(id) AS before FROM main.users WHERE id = coalesce(:user_id, id);
+CREATE TEMP TABLE known_user (
+  n INTEGER CONSTRAINT "there is no user with the id that is set as :user_id" CHECK (n > 0 OR n IS NULL)
+);
+INSERT INTO known_user SELECT CASE WHEN :user_id IS NOT NULL THEN (SELECT count(*) FROM rotation) END;
 
 SELECT user_id, coalesce(before, '(none)') AS before, journal_rotate_key(user_id, 86400 * coalesce(:days, 30)) AS now
 FROM rotation ORDER BY user_id;
 
+DROP TABLE known_user;
 DROP TABLE rotation;

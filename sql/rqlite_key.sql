@@ -19,9 +19,12 @@ SELECT json_array(
   ),
   json_array(
     'INSERT INTO user_journal_master_keys (uid, user_id, s3_file_id, created_at)'
-      || ' SELECT ?, ?, id, ? FROM s3_files WHERE uid = ?',
+      || ' SELECT ?, ?, id, max(?, coalesce((SELECT max(created_at) + 0.001 FROM user_journal_master_keys'
+      || ' WHERE user_id = ?), 0)) FROM s3_files WHERE uid = ?',
     json_extract(key, '$.user_journal_master_keys.uid'), json_extract(key, '$.user_journal_master_keys.user_id'),
-    json_extract(key, '$.user_journal_master_keys.created_at'), json_extract(key, '$.s3_files.uid')
+    -- No earlier than the user's newest key, whatever this clock says, or that one would stay the current one.
+    json_extract(key, '$.user_journal_master_keys.created_at'), json_extract(key, '$.user_journal_master_keys.user_id'),
+    json_extract(key, '$.s3_files.uid')
   )
 )
 FROM made;

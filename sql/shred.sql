@@ -7,6 +7,9 @@
 --         written. For rqlite: run it over a downloaded backup, then send the cluster the statements at its end.
 -- Takes   :user_id   the user
 --         :key_uid   the key
+--         :current   1, to shred the key that the user writes with; without it that key is refused, since a process
+--                    that holds it goes on writing with it for a while, and those entries are lost too: run
+--                    sql/rotate.sql and sql/rewrap.sql first, or, for a whole journal, stop the user's writes
 --         :loses     how many entries and items are lost with it; it stops unless that is the number
 -- Gives   the receipt of journal_shred_key, with what was not looked at.
 --
@@ -25,6 +28,11 @@ CREATE TEMP TABLE shredding (
 CREATE TEMP TABLE found_key (n INTEGER NOT NULL CONSTRAINT "this user has no such key row" CHECK (n = 1));
 INSERT INTO found_key
 SELECT count(*) FROM main.user_journal_master_keys WHERE uid = :key_uid AND user_id = :user_id;
+
+CREATE TEMP TABLE old_key (
+  n INTEGER CONSTRAINT "this is the user's current key: rotate and rewrap first, or set :current to 1" CHECK (n = 0)
+);
+INSERT INTO old_key SELECT journal_key_uid(:user_id) = :key_uid AND coalesce(:current, 0) <> 1;
 
 SELECT 'lost with it: ' || (SELECT count(*) FROM main.journal_entries WHERE key_uid = :key_uid) || ' entries, '
   || (SELECT count(*) FROM main.journal_entry_items WHERE master_key_id = k.id) || ' items'
@@ -49,5 +57,6 @@ DELETE FROM main.s3_files WHERE id = (SELECT file_id FROM shredding)
 COMMIT;
 SELECT 'the rows of the key are deleted';
 
+DROP TABLE old_key;
 DROP TABLE found_key;
 DROP TABLE shredding;

@@ -196,18 +196,31 @@ def test_an_edit_between_reading_and_writing_is_kept(users, tmp_path):
         assert [row[0] for row in host.run("SELECT journal_decrypt(1, key_uid, token) FROM journal_entries ORDER BY id")] == ["edited", "second"]
 
 
+def test_a_user_who_is_not_there_is_not_rotated_in_silence(users, store):
+    error = recipe("rotate", users, store, user_id=99, code=1)
+    assert "there is no user with the id that is set as :user_id" in error
+    assert rows(users) == [] and store.uids() == set()
+
+
+def test_a_listing_that_cannot_be_read_is_no_empty_one(users, store):
+    error = recipe("audit", users, store, env={}, listing="/nowhere/listing.txt", code=1)
+    assert "the file that :listing names cannot be read" in error
+
+
 def test_shred_wants_to_know_what_is_lost_and_deletes_rows_last(users, store):
     with admin(users, store) as host:
         uid = host.value("SELECT journal_rotate_key(1)")
         write(host, 1, ["one", "two"])
         other = host.value("SELECT journal_rotate_key(2)")
         for loses in ({}, {"loses": 0}, {"loses": 3}):
-            error = recipe("shred", users, store, user_id=1, key_uid=uid, code=1, **loses)
+            error = recipe("shred", users, store, user_id=1, key_uid=uid, current=1, code=1, **loses)
             assert "set :loses to the number of entries and items that are lost" in error
         assert "this user has no such key row" in recipe("shred", users, store, user_id=2, key_uid=uid, loses=4, code=1)
-        assert "no such function: journal_shred_key" in recipe("shred", users, store, env={}, user_id=1, key_uid=uid, loses=4, code=1)
+        assert "no such function: journal_shred_key" in recipe("shred", users, store, env={}, user_id=1, key_uid=uid, current=1, loses=4, code=1)
+        # Others go on writing with the current key until they look at the store again.
+        assert "this is the user's current key" in recipe("shred", users, store, user_id=1, key_uid=uid, loses=4, code=1)
         assert store.read(uid) and host.value("SELECT count(*) FROM user_journal_master_keys") == 2
-        lost, receipt, deleted = recipe("shred", users, store, user_id=1, key_uid=uid, loses=4)
+        lost, receipt, deleted = recipe("shred", users, store, user_id=1, key_uid=uid, current=1, loses=4)
         assert (lost, deleted) == ("lost with it: 2 entries, 2 items", "the rows of the key are deleted")
         assert json.loads(receipt)["gone"]
         assert store.uids() == {other} and [row[0] for row in rows(users)] == [other]
@@ -220,12 +233,12 @@ def test_shred_keeps_the_row_of_a_key_that_the_bucket_keeps_and_completes_later(
     with admin(users, bucket) as host:
         uid = host.value("SELECT journal_rotate_key(1)")
         bucket.proxy.faults = lambda request: INTERNAL_ERROR if request.method == "DELETE" else None
-        assert "store_unavailable" in recipe("shred", users, bucket, user_id=1, key_uid=uid, loses=0, code=1)
+        assert "store_unavailable" in recipe("shred", users, bucket, user_id=1, key_uid=uid, current=1, loses=0, code=1)
         assert [row[0] for row in rows(users)] == [uid]
         bucket.proxy.faults = []
         # Shredded, and stopped before the rows were deleted.
         host.run("SELECT journal_shred_key(1, ?)", uid)
-        assert recipe("shred", users, bucket, user_id=1, key_uid=uid, loses=0)[-1] == "the rows of the key are deleted"
+        assert recipe("shred", users, bucket, user_id=1, key_uid=uid, current=1, loses=0)[-1] == "the rows of the key are deleted"
         assert rows(users) == [] and bucket.client.list_versions(bucket.name) == []
 
 
@@ -247,7 +260,7 @@ def test_audit_tells_what_can_be_read_and_what_lies_elsewhere(users, store, tmp_
         left = host.value("SELECT journal_rotate_key(3)")
         host.run("ROLLBACK")
         if isinstance(store, Folder):
-            where = {"directory": str(store.root)}
+            where = {"directory": f"{store.root}/"}
         else:
             (tmp_path / "listing.txt").write_text("".join(f"{PREFIX}{uid}\n" for uid in sorted(store.uids())))
             where = {"listing": str(tmp_path / "listing.txt")}

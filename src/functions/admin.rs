@@ -154,7 +154,9 @@ fn young(
     };
     let newest = rows.newest(&session.connection, user)?;
     Ok(newest
-        .filter(|(_, created_at)| created_at.is_some_and(|at| now() - at < least_age))
+        // A key from the future is young only by as much as clocks differ, or one that once ran ahead
+        // would pin it.
+        .filter(|(_, created_at)| created_at.is_some_and(|at| (now() - at).abs() < least_age))
         .map(|(uid, _)| uid))
 }
 

@@ -141,7 +141,7 @@ def test_a_key_shredded_over_a_backup_is_lost_on_every_node(journal, user, opera
     key_uid = leader.value("SELECT journal_key_uid(?)", user)
     operator.path.write_bytes(leader.backup())
 
-    lost, receipt, deleted = operator.recipe("shred", user_id=user, key_uid=key_uid, loses=1)
+    lost, receipt, deleted = operator.recipe("shred", user_id=user, key_uid=key_uid, current=1, loses=1)
 
     receipt = json.loads(receipt)
     assert (receipt["key_uid"], receipt["gone"], receipt["versions_deleted"]) == (key_uid, True, 1)
