@@ -206,16 +206,23 @@ impl Cache {
         name: &KeyName,
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Arc<Entry>, Error> {
-        match self.look(name) {
+        let outcome = match self.look(name) {
             Look::Ready(entry) => Ok(entry),
             Look::Asked(asked) => self.answer(name, asked, Instant::now() + self.timeout, waiting),
-        }
+        };
+        // Checks off the callers' path have something to say too.
+        self.write_log();
+        outcome
     }
 
     /// Whether `entry`, which the cache gave for an earlier call, may serve one more unseen: it is still
     /// in the cache, and its check not yet due.
     pub fn serves(&self, entry: &Entry) -> bool {
-        if entry.dropped.load(Ordering::Relaxed) || self.now() >= entry.due.load(Ordering::Relaxed)
+        let now = self.now();
+        // A stale answer is counted, where the cache is asked.
+        if entry.dropped.load(Ordering::Relaxed)
+            || now >= entry.due.load(Ordering::Relaxed)
+            || !self.is_fresh(entry, now)
         {
             return false;
         }
@@ -263,6 +270,9 @@ impl Cache {
         let known = shelf.entries.get(name).cloned();
         match &known {
             Some(entry) if now < entry.due.load(Ordering::Relaxed) => {
+                if !self.is_fresh(entry, now) {
+                    self.stats.count(Counter::StaleAnswers);
+                }
                 Look::Ready(Arc::clone(entry))
             }
             Some(entry) if self.is_fresh(entry, now) => {
@@ -296,7 +306,10 @@ impl Cache {
                 let outcome = flight.wait(Some(deadline), waiting);
                 self.write_log();
                 outcome?.unwrap_or_else(|| {
-                    self.store_is_down();
+                    // One that still stands in our own line says nothing of the store.
+                    if flight.has_begun() {
+                        self.store_is_down();
+                    }
                     Err(StoreError::unreachable("no answer in time"))
                 })
             }
@@ -473,6 +486,7 @@ impl Cache {
 
     /// Fetches, on a thread of ours, and lands.
     fn fly(&self, flight: &Arc<Flight<Outcome>>, name: &KeyName, known: Option<Arc<Entry>>) {
+        flight.begin();
         let start = Instant::now();
         // The store may have gone down while this flight stood in line.
         let outcome = if self.counts_as_down() {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ const STACK: usize = 128 * 1024;
 pub(crate) struct Flight<T> {
     outcome: Mutex<Option<T>>,
     landed: Condvar,
+    begun: AtomicBool,
 }
 
 impl<T: Clone> Flight<T> {
@@ -30,7 +32,18 @@ impl<T: Clone> Flight<T> {
         Self {
             outcome: Mutex::new(None),
             landed: Condvar::new(),
+            begun: AtomicBool::new(false),
         }
+    }
+
+    /// The fetch has a thread.
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the fetch has a thread, or had one.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Gives everyone their answer.
@@ -171,7 +184,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc;
 
     #[test]

@@ -76,7 +76,7 @@ impl Stats {
 
     /// The lines to write, oldest first; they are gone from here.
     pub fn take_lines(&self) -> VecDeque<String> {
-        if !self.pending.swap(false, Ordering::Acquire) {
+        if !self.pending.load(Ordering::Relaxed) || !self.pending.swap(false, Ordering::Acquire) {
             return VecDeque::new();
         }
         std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))

@@ -205,6 +205,12 @@ def test_the_doctor_says_which_column_is_missing_and_goes_on(scene):
     assert found["store"][0] == "ok"
 
 
+def test_the_doctor_says_that_a_schema_is_not_attached_and_goes_on(scene):
+    found = doctor(scene.child(JOURNAL_SCHEMA="elsewhere"))
+    assert found["key_tables"] == ("failed", "unknown database 'elsewhere'")
+    assert found["store"][0] == "ok"
+
+
 def test_the_doctor_tells_a_lost_key_a_denial_and_an_outage_apart(scene, ceph):
     scene.delete()
     found = doctor(scene.child())

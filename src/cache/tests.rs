@@ -226,6 +226,17 @@ fn after_a_failed_check_a_stale_key_serves_at_once_for_a_moment() {
 }
 
 #[test]
+fn every_stale_answer_is_counted() {
+    let (cache, script) = warm();
+    script.advance(TTL);
+    script.tell(Err(StoreError::passing("503")));
+    for _ in 0..10 {
+        assert_eq!(ask(cache, "a"), Ok(()));
+    }
+    assert_eq!(cache.stats.get(Counter::StaleAnswers), 10);
+}
+
+#[test]
 fn an_absent_object_is_remembered_for_a_few_seconds() {
     let (cache, script) = cache_of(10);
     script.tell(Err(StoreError::Absent));

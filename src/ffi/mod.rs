@@ -32,6 +32,7 @@ pub(crate) mod code {
     pub(crate) const INTERNAL: c_int = 2;
     pub(crate) const NOMEM: c_int = 7;
     pub(crate) const READONLY: c_int = 8;
+    pub(crate) const INTERRUPT: c_int = 9;
     pub(crate) const IOERR: c_int = 10;
     pub(crate) const CONSTRAINT: c_int = 19;
     pub(crate) const ROW: c_int = 100;

@@ -8,6 +8,7 @@ use super::Session;
 use crate::cache::Probe;
 use crate::config::{Config, StoreLocation};
 use crate::error::Error;
+use crate::ffi::code::{INTERRUPT, NOMEM};
 use crate::ffi::table::{Rows, Table};
 use crate::ffi::value::{Output, Value};
 use crate::id::ObjectName;
@@ -64,16 +65,26 @@ fn row(finding: Finding) -> Vec<Output> {
 fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
     let mut findings = vec![
         ok("sqlite", session.connection.sqlite_version()),
-        tables(session)?,
-        indexes(session)?,
-        foreign_keys(session)?,
-        temp_store(session)?,
+        or_failed("key_tables", tables(session))?,
+        or_failed("indexes", indexes(session))?,
+        or_failed("foreign_keys", foreign_keys(session))?,
+        or_failed("temp_store", temp_store(session))?,
         replicated(session),
         configuration(session.config),
     ];
     findings.extend(store(session)?);
     findings.push(key(session)?);
     Ok(findings)
+}
+
+/// An error of SQLite's ends one check and not the others, unless it says that all is to end.
+fn or_failed(name: &'static str, outcome: Result<Finding, Error>) -> Result<Finding, Error> {
+    match outcome {
+        Err(Error::Sqlite { code, message }) if !matches!(code & 0xff, NOMEM | INTERRUPT) => {
+            Ok(failed(name, message))
+        }
+        outcome => outcome,
+    }
 }
 
 /// The first column of the first row of `sql`, as text; numbers and NULL too.

@@ -41,7 +41,11 @@ impl KeyStore for Directory {
         _deadline: Instant,
     ) -> Result<Fetched, StoreError> {
         let root = self.root()?;
-        let path = root.join(name.as_str()).canonicalize().map_err(of_file)?;
+        let path = match root.join(name.as_str()).canonicalize().map_err(of_file) {
+            // The directory may have gone since it was looked at, and every key with it.
+            Err(StoreError::Absent) => return self.root().and(Err(StoreError::Absent)),
+            path => path?,
+        };
         if !path.starts_with(&root) {
             return Err(StoreError::NotAKey("its object leads out of the key store"));
         }

@@ -319,7 +319,7 @@ fn refusal(answer: &Answer) -> StoreError {
             "{said}: this machine's clock differs too much from the store's"
         )),
         (400, "ExpiredToken" | "InvalidToken") | (401 | 403, _) => StoreError::Denied(said),
-        (429 | 500 | 502 | 503 | 504, _) => StoreError::passing(said),
+        (429 | 500..=599, _) => StoreError::passing(said),
         _ => StoreError::lasting(said),
     }
 }

@@ -101,7 +101,7 @@ fn only_no_such_key_is_an_absent_object() {
 
 #[test]
 fn faults_that_pass_are_told_from_denials_and_from_faults_that_last() {
-    for status in [429, 500, 502, 503, 504] {
+    for status in [429, 500, 502, 503, 504, 520, 529] {
         assert!(refusal(&answer(status, &error("SlowDown"), &[])).is_passing());
     }
     for (status, code) in [
