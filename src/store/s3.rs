@@ -319,6 +319,8 @@ fn refusal(answer: &Answer) -> StoreError {
             "{said}: this machine's clock differs too much from the store's"
         )),
         (400, "ExpiredToken" | "InvalidToken") | (401 | 403, _) => StoreError::Denied(said),
+        // What a server does not implement it will not implement a moment later.
+        (501 | 505, _) => StoreError::lasting(said),
         (429 | 500..=599, _) => StoreError::passing(said),
         _ => StoreError::lasting(said),
     }

@@ -113,7 +113,12 @@ fn faults_that_pass_are_told_from_denials_and_from_faults_that_last() {
         let found = refusal(&answer(status, &error(code), &[]));
         assert!(matches!(found, StoreError::Denied(_)), "{status} {code}");
     }
-    for (status, code) in [(404, "NoSuchBucket"), (400, "InvalidRequest"), (418, "")] {
+    for (status, code) in [
+        (404, "NoSuchBucket"),
+        (400, "InvalidRequest"),
+        (418, ""),
+        (501, "NotImplemented"),
+    ] {
         let found = refusal(&answer(status, &error(code), &[]));
         let lasting = matches!(found, StoreError::Unavailable { .. }) && !found.is_passing();
         assert!(lasting, "{status} {code}");
