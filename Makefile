@@ -155,8 +155,9 @@ build-tools:
 	@command -v cargo >/dev/null || { echo "Please install Rust from https://rustup.rs, then run make again." >&2; exit 1; }
 	@missing=; \
 	echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 || missing+=" gcc libc6-dev"; \
-	[ "$(SUFFIX)" = dylib ] || [ -n "$$LIBCLANG_PATH" ] || command -v llvm-config >/dev/null || \
-	  find /usr/lib /usr/lib64 /usr/local/lib -name libclang.so 2>/dev/null | grep -q . || missing+=" libclang-dev"; \
+	[ "$(SUFFIX)" = dylib ] || [ -n "$$LIBCLANG_PATH" ] || \
+	  find /usr/lib /usr/lib64 /usr/local/lib $$(llvm-config --libdir 2>/dev/null) -name libclang.so \
+	    2>/dev/null | grep -q . || missing+=" libclang-dev"; \
 	$(install_missing)
 
 nightly:
