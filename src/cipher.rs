@@ -103,8 +103,10 @@ impl Cipher {
             .map_err(|_| Error::Panicked)?;
         let tag = mac.tag(&message[done..]);
         message.extend_from_slice(&tag);
-        let mut token = SecretBytes::zeroed(URL_SAFE.encoded_length(message.len()))?;
-        let _ = URL_SAFE.encode(&message, token.as_out());
+        let length = URL_SAFE.encoded_length(message.len());
+        let (token, ()) = SecretBytes::filled(length, |token| {
+            URL_SAFE.encode_append(&message, token);
+        })?;
         Ok(token)
     }
 
@@ -156,11 +158,11 @@ fn decode(token: &[u8]) -> Result<Option<SecretBytes>, Error> {
     if length < HEADER + BLOCK + TAG || !(length - HEADER - TAG).is_multiple_of(BLOCK) {
         return Ok(None);
     }
-    let mut message = SecretBytes::zeroed(length)?;
-    let decoded = URL_SAFE
-        .decode(token, message.as_out())
-        .is_ok_and(|decoded| decoded.len() == length && decoded[0] == VERSION);
-    Ok(decoded.then_some(message))
+    let (message, decoded) = SecretBytes::filled(length, |message| {
+        URL_SAFE.decode_append(token, message).is_ok()
+    })?;
+    let is_whole = decoded && message.len() == length && message[0] == VERSION;
+    Ok(is_whole.then_some(message))
 }
 
 /// The time in a token, in unix seconds. Not authenticated: anyone can write any time there.

@@ -104,7 +104,11 @@ impl Running<'_> {
     /// Whether `tag` is the one after the `rest` of the message, compared in a time that does not depend
     /// on where they differ.
     pub(crate) fn verifies(self, rest: &[u8], tag: &[u8]) -> bool {
-        self.tag(rest).ct_eq(tag).into()
+        let Ok(tag) = tag.try_into() else {
+            return false;
+        };
+        // Word by word: a comparison of bytes costs a fourth of hashing a short entry.
+        words(&self.tag(rest)).ct_eq(&words(tag)).into()
     }
 }
 
@@ -121,6 +125,11 @@ fn bytes(state: &[u32; 8]) -> [u8; TAG] {
         bytes.copy_from_slice(&word.to_be_bytes());
     }
     bytes
+}
+
+fn words(tag: &[u8; TAG]) -> [u64; TAG / 8] {
+    let (words, _) = tag.as_chunks();
+    std::array::from_fn(|i| u64::from_ne_bytes(words[i]))
 }
 
 #[cfg(test)]

@@ -29,13 +29,37 @@ impl SecretBytes {
     /// # Errors
     /// The allocator's refusal; `len` may come from input.
     pub fn zeroed(len: usize) -> Result<Self, TryReserveError> {
+        let mut bytes = Self::with_room(len)?;
+        bytes.buffer.resize(HEADROOM + len, 0);
+        Ok(bytes)
+    }
+
+    /// No bytes, and room for `len`.
+    fn with_room(len: usize) -> Result<Self, TryReserveError> {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(len.saturating_add(HEADROOM + 1))?;
-        buffer.resize(HEADROOM + len, 0);
+        buffer.resize(HEADROOM, 0);
         Ok(Self {
             buffer,
             start: HEADROOM,
         })
+    }
+
+    /// A buffer that `fill` appends `len` bytes to, or fewer: none of them is written twice.
+    ///
+    /// # Errors
+    /// The allocator's refusal; `len` may come from input.
+    ///
+    /// # Panics
+    /// When `fill` appends more than `len` bytes.
+    pub fn filled<T>(
+        len: usize,
+        fill: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> Result<(Self, T), TryReserveError> {
+        let mut bytes = Self::with_room(len)?;
+        let outcome = fill(&mut bytes.buffer);
+        assert!(bytes.len() <= len);
+        Ok((bytes, outcome))
     }
 
     /// A copy of `bytes`.
@@ -191,6 +215,26 @@ mod tests {
         assert_eq!(bytes.as_ptr(), body);
         bytes.narrow(1..3);
         assert_eq!(&bytes[..], b"od");
+    }
+
+    #[test]
+    fn a_buffer_is_filled_where_it_is() {
+        let (bytes, at) = SecretBytes::filled(10, |buffer| {
+            let before = buffer.as_ptr();
+            buffer.extend_from_slice(b"dear diary");
+            (before, buffer.as_ptr())
+        })
+        .unwrap();
+        assert_eq!(&bytes[..], b"dear diary");
+        assert_eq!(at.0, at.1);
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes.len() <= len")]
+    fn a_buffer_is_not_filled_past_its_room() {
+        drop(SecretBytes::filled(3, |buffer| {
+            buffer.extend_from_slice(b"dear")
+        }));
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl Connection {
                 return None;
             }
             let answer = (&raw mut version).cast();
-            if sqlite3!(file_control(self.db, main, DATA_VERSION, answer)) != code::OK {
+            // No name means `main`, which need not be looked for then.
+            if sqlite3!(file_control(self.db, ptr::null(), DATA_VERSION, answer)) != code::OK {
                 return None;
             }
         }
