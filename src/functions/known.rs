@@ -33,6 +33,10 @@ impl Session {
             Some(_) => Kept::KeyByUid,
         };
         let state = self.connection.state_of_main(look_up);
+        if state.is_none() {
+            // What made the state unclear, such as a new authorizer, outlasts this call unseen.
+            self.known.borrow_mut().forget();
+        }
         if let Some(state) = state
             && let Some((row, entry)) = self.known.borrow().get(state, user, uid)
             && self.cache()?.serves(&entry)
@@ -100,6 +104,10 @@ impl Known {
 
     fn is_in(&self, state: State) -> bool {
         self.state == Some((state, system::generation()))
+    }
+
+    fn forget(&mut self) {
+        self.keys.clear();
     }
 
     fn put(

@@ -230,3 +230,28 @@ fn an_authorizer_that_forbids_the_key_tables_is_heeded_at_once() {
         );
     });
 }
+
+#[test]
+fn an_authorizer_that_hides_the_key_tables_hides_them_at_every_later_row() {
+    Process::with_directory().run(|| {
+        let journal = journal();
+        let hide = || {
+            let authorizer = |context: AuthContext<'_>| match context.action {
+                AuthAction::Read {
+                    table_name: "user_journal_master_keys",
+                    ..
+                } => Authorization::Ignore,
+                _ => Authorization::Allow,
+            };
+            journal.authorizer(Some(authorizer)).unwrap();
+        };
+        // The look-up that meets the authorizer is prepared anew, and no longer looks expired to the next.
+        let check = DECRYPT.replace("journal_decrypt", "journal_try_decrypt");
+        let read = values(&journal, &check, &[(3, &hide)]);
+        assert_eq!(read[2], text("dear diary").unwrap());
+        assert!(read.len() > 4, "{read:?}");
+        for value in &read[3..] {
+            assert_ne!(*value, text("dear diary").unwrap(), "{read:?}");
+        }
+    });
+}
