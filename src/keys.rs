@@ -17,7 +17,7 @@ pub struct KeyRow {
     /// `user_journal_master_keys.uid`.
     pub uid: KeyUid,
     /// The object, or why it is not to be fetched.
-    object: Result<ObjectName, Error>,
+    object: Result<ObjectName, Box<Error>>,
 }
 
 impl KeyRow {
@@ -29,7 +29,7 @@ impl KeyRow {
     pub fn name(&self) -> Result<KeyName, Error> {
         Ok(KeyName {
             uid: self.uid.clone(),
-            object: self.object.clone()?,
+            object: self.object.clone().map_err(|error| *error)?,
         })
     }
 
@@ -57,7 +57,11 @@ impl KeyRow {
                 .map_err(invalid),
             _ => Err(invalid("its object's name is not TEXT")),
         };
-        Ok(Self { id, uid, object })
+        Ok(Self {
+            id,
+            uid,
+            object: object.map_err(Box::new),
+        })
     }
 }
 

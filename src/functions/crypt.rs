@@ -3,14 +3,13 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::known::Key;
 use super::{Function, Session, function};
-use crate::cache::Entry;
 use crate::cipher;
 use crate::error::Error;
 use crate::ffi::table::{Rows, Table};
 use crate::ffi::value::{Arguments, Output, Value};
 use crate::id::{KeyUid, UserId};
-use crate::keys::KeyRow;
 use crate::secret::SecretBytes;
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
@@ -53,10 +52,10 @@ pub(super) fn sealed(
     let Some(plaintext) = plaintext else {
         return Ok(vec![vec![Output::Null, Output::Null, Output::Null]]);
     };
-    session.with_key(UserId::parse(user)?, None, |row, key| {
+    session.with_key(UserId::parse(user)?, None, |key| {
         Ok(vec![vec![
-            Output::Integer(row.id),
-            Output::Text(row.uid.as_str().to_owned()),
+            Output::Integer(key.id),
+            Output::Text(key.uid.as_str().to_owned()),
             Output::SecretText(under(session, key, plaintext)?),
         ]])
     })
@@ -74,7 +73,7 @@ fn encrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
         _ => Some(KeyUid::text(arguments.get(2)?)?),
     };
     session
-        .with_key(user, uid, |_, key| under(session, key, plaintext))
+        .with_key(user, uid, |key| under(session, key, plaintext))
         .map(Output::SecretText)
 }
 
@@ -139,13 +138,11 @@ fn rewrap(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error>
     };
     let user = UserId::parse(arguments.get(0)?)?;
     session
-        .with_key(user, None, |current, key| {
-            match cipher::token_time(token)? {
-                Some(time) if id != current.id => {
-                    key.cipher.encrypt(&plaintext, time, &session.iv()?)
-                }
-                _ => Ok(SecretBytes::copy_of(token)?),
+        .with_key(user, None, |current| match cipher::token_time(token)? {
+            Some(time) if id != current.id => {
+                current.cipher.encrypt(&plaintext, time, &session.iv()?)
             }
+            _ => Ok(SecretBytes::copy_of(token)?),
         })
         .map(Output::SecretText)
 }
@@ -169,7 +166,7 @@ fn token_time(_: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
 /// The token of `plaintext` under `key`, with the time it is now.
 pub(super) fn under(
     session: &Session,
-    key: &Entry,
+    key: &Key<'_>,
     plaintext: &[u8],
 ) -> Result<SecretBytes, Error> {
     key.cipher.encrypt(plaintext, cipher::now(), &session.iv()?)
@@ -189,7 +186,7 @@ pub(super) fn opened(
         Value::Null => of_any_key(session, user, token),
         uid => {
             let uid = KeyUid::text(uid)?;
-            session.with_key(user, Some(uid), |row, key| of_key(row, key, token))
+            session.with_key(user, Some(uid), |key| of_key(key, token))
         }
     }
     .map(Some)
@@ -206,11 +203,11 @@ fn token(value: Value<'_>) -> Result<Option<&[u8]>, Error> {
     }
 }
 
-fn of_key(row: &KeyRow, key: &Entry, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
+fn of_key(key: &Key<'_>, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
     match key.cipher.decrypt(token)? {
-        Ok(plaintext) => Ok((row.id, plaintext)),
+        Ok(plaintext) => Ok((key.id, plaintext)),
         Err(_) => Err(Error::TokenInvalid {
-            under: format!("key {}", row.uid),
+            under: format!("key {}", key.uid),
         }),
     }
 }
@@ -239,7 +236,7 @@ fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<(i64, Sec
         if tried % 16 == 15 {
             session.connection.check_interrupt()?;
         }
-        match row.and_then(|row| of_key(&row, &*session.key(&row)?, token)) {
+        match row.and_then(|row| of_key(&Key::of(&row, &*session.key(&row)?), token)) {
             Ok(opened) => return Ok(opened),
             Err(Error::TokenInvalid { .. }) if gravest.gravity() == 0 => {
                 gravest = Error::TokenInvalid {

@@ -45,7 +45,7 @@ fn encrypt_item(session: &Session, arguments: &Arguments<'_>) -> Result<Output, 
     };
     let user = UserId::parse(arguments.get(0)?)?;
     session
-        .with_key(user, None, |_, key| under(session, key, &item))
+        .with_key(user, None, |key| under(session, key, &item))
         .map(Output::SecretText)
 }
 

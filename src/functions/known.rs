@@ -4,18 +4,38 @@
 //! state that it was made in, and the key tables are tables of `main`. Whether the key itself still serves
 //! is the cache's to say. Keys are held weakly: one that the cache drops is wiped, whoever knew it.
 
-use std::hash::{Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Session;
 use crate::cache::Entry;
+use crate::cipher::Cipher;
 use crate::error::Error;
 use crate::ffi::connection::{Kept, State};
-use crate::ffi::system;
+use crate::ffi::{prefetch, system};
 use crate::id::{KeyUid, UserId};
 use crate::keys::KeyRow;
+
+/// A key that a call may use.
+pub(super) struct Key<'a> {
+    /// `user_journal_master_keys.id`.
+    pub(super) id: i64,
+    pub(super) uid: &'a KeyUid,
+    pub(super) cipher: &'a Cipher,
+}
+
+impl<'a> Key<'a> {
+    /// The key of `row`, which is in the cache as `entry`.
+    pub(super) fn of(row: &'a KeyRow, entry: &'a Entry) -> Self {
+        Self {
+            id: row.id,
+            uid: &row.uid,
+            cipher: &entry.cipher,
+        }
+    }
+}
 
 impl Session {
     /// Hands the key `uid` of `user` to `body`, or the user's current one where `uid` is `None`.
@@ -26,36 +46,66 @@ impl Session {
         &self,
         user: UserId,
         uid: Option<&str>,
-        body: impl FnOnce(&KeyRow, &Entry) -> Result<T, Error>,
+        body: impl FnOnce(&Key<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let look_up = match uid {
             None => Kept::CurrentKey,
             Some(_) => Kept::KeyByUid,
         };
-        let state = self.connection.state_of_main(look_up);
+        let state = {
+            let known = self.known.borrow();
+            // Before the state is asked for: the key's memory is on its way in the meantime.
+            let found = known.find(user, uid);
+            let state = self.connection.state_of_main(look_up);
+            if let (Some(found), Some(state)) = (found, state)
+                && known.is_in(state)
+                && let Some(entry) = found.entry.upgrade()
+                && self.cache()?.serves(&entry)
+            {
+                return body(&Key {
+                    id: found.id,
+                    uid: &found.uid,
+                    cipher: &entry.cipher,
+                });
+            }
+            state
+        };
         if state.is_none() {
-            // What made the state unclear, such as a new authorizer, outlasts this call unseen.
-            self.known.borrow_mut().forget();
-        }
-        if let Some(state) = state
-            && let Some((row, entry)) = self.known.borrow().get(state, user, uid)
-            && self.cache()?.serves(&entry)
-        {
-            return body(row, &entry);
+            // What made the state unclear, such as a new authorizer, is over at the next call, unseen.
+            self.known.borrow_mut().found.clear();
         }
         let row = match uid {
             None => self.current_key(user)?,
             Some(uid) => self.keys.named(&self.connection, user, uid)?,
         };
         let entry = self.key(&row)?;
-        let outcome = body(&row, &entry);
+        let outcome = body(&Key::of(&row, &entry));
         if let Some(state) = state {
-            let known_state = self.known.borrow().is_in(state);
-            if known_state || matches!(self.keys.are_tables_of_main(&self.connection), Ok(true)) {
-                self.known.borrow_mut().put(state, user, uid, row, &entry);
-            }
+            self.know(state, user, uid, row, &entry);
         }
         outcome
+    }
+
+    /// Keeps what a look-up in `state` came to.
+    fn know(&self, state: State, user: UserId, uid: Option<&str>, row: KeyRow, entry: &Arc<Entry>) {
+        // A column's collation may have found the row by another spelling of its uid.
+        if uid.is_some_and(|uid| uid != row.uid.as_str()) {
+            return;
+        }
+        let known_state = self.known.borrow().is_in(state);
+        if known_state || matches!(self.keys.are_tables_of_main(&self.connection), Ok(true)) {
+            self.known.borrow_mut().put(
+                state,
+                Found {
+                    user,
+                    id: row.id,
+                    uid: row.uid,
+                    by_uid: uid.is_some(),
+                    entry: Arc::downgrade(entry),
+                    cipher: &raw const *entry.cipher,
+                },
+            );
+        }
     }
 }
 
@@ -64,29 +114,34 @@ impl Session {
 pub(super) struct Known {
     /// With the process's generation: a forked child has a cache of its own.
     state: Option<(State, u64)>,
-    keys: HashMap<Wanted, (KeyRow, Weak<Entry>)>,
+    found: HashTable<Found>,
+    hasher: DefaultHashBuilder,
 }
 
-/// What was asked for: a user's key by its uid, or the current one.
-#[derive(PartialEq, Eq)]
-struct Wanted {
+/// What a look-up came to. It fits into a line of the processor's cache: a scan over many users waits for memory more
+/// than for anything else.
+struct Found {
     user: UserId,
-    uid: Option<KeyUid>,
+    id: i64,
+    uid: KeyUid,
+    /// Asked for by its uid, or as the user's current one.
+    by_uid: bool,
+    entry: Weak<Entry>,
+    /// Where the entry's cipher was.
+    cipher: *const Cipher,
 }
 
-/// The same, borrowed from a call's arguments.
-#[derive(Hash)]
-struct Asked<'a>(UserId, Option<&'a str>);
-
-impl Hash for Wanted {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        Asked(self.user, self.uid.as_ref().map(KeyUid::as_str)).hash(hasher);
+impl Found {
+    fn answers(&self, user: UserId, uid: Option<&str>) -> bool {
+        self.user == user
+            && match uid {
+                None => !self.by_uid,
+                Some(uid) => self.by_uid && self.uid.as_str() == uid,
+            }
     }
-}
 
-impl Equivalent<Wanted> for Asked<'_> {
-    fn equivalent(&self, wanted: &Wanted) -> bool {
-        self.0 == wanted.user && self.1 == wanted.uid.as_ref().map(KeyUid::as_str)
+    fn asked_for(&self) -> (UserId, Option<&str>) {
+        (self.user, self.by_uid.then(|| self.uid.as_str()))
     }
 }
 
@@ -94,36 +149,32 @@ impl Known {
     /// So many are known at the most.
     const MOST: usize = 2048;
 
-    fn get(&self, state: State, user: UserId, uid: Option<&str>) -> Option<(&KeyRow, Arc<Entry>)> {
-        if !self.is_in(state) {
-            return None;
-        }
-        let (row, entry) = self.keys.get(&Asked(user, uid))?;
-        Some((row, entry.upgrade()?))
+    /// What was found in whatever state is known.
+    fn find(&self, user: UserId, uid: Option<&str>) -> Option<&Found> {
+        let hash = self.hasher.hash_one((user, uid));
+        let found = self.found.find(hash, |found| found.answers(user, uid))?;
+        prefetch(found.entry.as_ptr());
+        prefetch(found.cipher);
+        Some(found)
     }
 
     fn is_in(&self, state: State) -> bool {
         self.state == Some((state, system::generation()))
     }
 
-    fn forget(&mut self) {
-        self.keys.clear();
-    }
-
-    fn put(
-        &mut self,
-        state: State,
-        user: UserId,
-        uid: Option<&str>,
-        row: KeyRow,
-        entry: &Arc<Entry>,
-    ) {
-        if !self.is_in(state) || self.keys.len() >= Self::MOST {
-            self.keys.clear();
+    fn put(&mut self, state: State, new: Found) {
+        if !self.is_in(state) || self.found.len() >= Self::MOST {
+            self.found.clear();
             self.state = Some((state, system::generation()));
         }
-        let uid = uid.map(KeyUid::from);
-        let key = (row, Arc::downgrade(entry));
-        self.keys.insert(Wanted { user, uid }, key);
+        let (user, uid) = new.asked_for();
+        let hash = |found: &Found| self.hasher.hash_one(found.asked_for());
+        match self
+            .found
+            .find_mut(hash(&new), |found| found.answers(user, uid))
+        {
+            Some(found) => *found = new,
+            None => drop(self.found.insert_unique(hash(&new), new, hash)),
+        }
     }
 }
