@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test test-rqlite check soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz sanitize advisories sbom nightly
+.PHONY: build demo test test-rqlite check soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz sanitize deny advisories sbom nightly
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -31,6 +31,8 @@ FUZZ_TARGET  := $(CURDIR)/target/fuzz
 FUZZ_FLAGS   := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
   -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=1 -Zsanitizer=address
+
+DENY    := target/tools/bin/cargo-deny
 
 LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
 
@@ -59,6 +61,8 @@ check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, th
 	@$(MAKE) --no-print-directory symbols demo
 	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
 	else echo "test-rqlite: left out, there is no $(RQLITED) here"; fi
+	@if [ -x $(DENY) ]; then $(MAKE) --no-print-directory deny; \
+	else echo "deny: left out, there is no $(DENY) here; tests/test_supply.py reads the same lists"; fi
 	@$(MAKE) --no-print-directory test
 
 soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SOAK_SECONDS=600)
@@ -87,8 +91,11 @@ sanitize: build-tools nightly  ## Run the Rust tests under AddressSanitizer and 
 	@$(MAKE) --no-print-directory build
 	@tests/memcheck.sh
 
-advisories:  ## Ask the RustSec database about the dependencies; needs cargo-deny and GitHub
-	cargo deny check advisories bans licenses sources
+deny: $(DENY)  ## Check licences, sources and banned crates with cargo-deny, which takes minutes to build
+	@$(DENY) check bans licenses sources
+
+advisories: $(DENY)  ## Ask the RustSec database about the dependencies; needs GitHub
+	@$(DENY) check advisories
 
 sbom:  ## Write the software bill of materials: target/sbom.cdx.json
 	@python3 packaging/sbom.py > target/sbom.cdx.json && echo target/sbom.cdx.json
@@ -163,6 +170,11 @@ build-tools:
 nightly:
 	@rustc +nightly -V >/dev/null 2>&1 || \
 	  { echo "This needs a nightly Rust beside the other: rustup toolchain install nightly" >&2; exit 1; }
+
+# Five minutes of one processor; it is kept.
+$(DENY):
+	cargo install --locked --version 0.20.2 --root target/tools --target-dir target/tools/build cargo-deny
+	@rm -rf target/tools/build
 
 rqlited:
 	@command -v $(RQLITED) >/dev/null || \
