@@ -27,10 +27,10 @@ HOST    := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 # The coverage that libFuzzer is steered by; what cargo-fuzz would pass.
 FUZZ_SECONDS ?= 600
-FUZZ_TARGET  := $(CURDIR)/target/fuzz
+FUZZ_BUILT   := $(CURDIR)/target/fuzz
 FUZZ_FLAGS   := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-  -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=1 -Zsanitizer=address
+  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Zsanitizer=address
 
 DENY    := target/tools/bin/cargo-deny
 
@@ -73,16 +73,16 @@ bench: build $(VENV)/ready  ## Time it beside Python's Fernet and the bare primi
 	@$(VENV)/bin/python benches/report.py target/bench.json
 
 fuzz: build-tools nightly  ## Fuzz all that takes input from outside, FUZZ_SECONDS (600) for each target
-	@cd fuzz && CARGO_TARGET_DIR=$(FUZZ_TARGET) RUSTFLAGS="$(FUZZ_FLAGS)" \
+	@cd fuzz && CARGO_TARGET_DIR=$(FUZZ_BUILT) RUSTFLAGS="$(FUZZ_FLAGS)" \
 	  cargo +nightly build -q --release --locked --target $(HOST)
-	@set -eo pipefail; for target in functions token store config; do \
-	  mkdir -p $(FUZZ_TARGET)/corpus/$$target; \
+	@set -eo pipefail; for target in functions admin token item store config; do \
+	  mkdir -p $(FUZZ_BUILT)/corpus/$$target; \
 	  echo "fuzz: $$target"; \
-	  $(FUZZ_TARGET)/$(HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 \
-	    -print_final_stats=1 -verbosity=0 -artifact_prefix=$(FUZZ_TARGET)/$$target- \
-	    $(FUZZ_TARGET)/corpus/$$target fuzz/corpus/$$target fuzz/findings/$$target 2>&1 | \
-	    grep -v '^$$' > $(FUZZ_TARGET)/$$target.log || { tail -60 $(FUZZ_TARGET)/$$target.log >&2; exit 1; }; \
-	  awk '/number_of_executed_units/ { print "fuzz: " $$2 " inputs" }' $(FUZZ_TARGET)/$$target.log; \
+	  FUZZ_TARGET=$$target $(FUZZ_BUILT)/$(HOST)/release/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 \
+	    -print_final_stats=1 -verbosity=0 -artifact_prefix=$(FUZZ_BUILT)/$$target- \
+	    $(FUZZ_BUILT)/corpus/$$target fuzz/corpus/$$target fuzz/findings/$$target 2>&1 | \
+	    grep -v '^$$' > $(FUZZ_BUILT)/$$target.log || { tail -60 $(FUZZ_BUILT)/$$target.log >&2; exit 1; }; \
+	  awk '/number_of_executed_units/ { print "fuzz: " $$2 " inputs" }' $(FUZZ_BUILT)/$$target.log; \
 	done
 
 sanitize: build-tools nightly  ## Run the Rust tests under AddressSanitizer and LeakSanitizer, and valgrind

@@ -130,8 +130,7 @@ impl Config {
         })
     }
 
-    /// The configuration that these variables make.
-    #[cfg(fuzzing)]
+    /// The configuration that these variables make; see [`crate::fuzzing`].
     pub(crate) fn of_variables(variables: &[(String, OsString)]) -> Result<Self, ConfigError> {
         let lookup = |name: &str| {
             let (_, value) = variables.iter().find(|(n, _)| n == name)?;

@@ -1,4 +1,5 @@
-//! What the fuzz targets reach and nothing else does: private parsers, behind plain values.
+//! What the fuzz targets (`fuzz/src/targets`) reach and nothing else does: private parsers, behind plain values. Nothing
+//! of it ends up in the extension.
 
 use crate::config::Config;
 use crate::store::StoreError;

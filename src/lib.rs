@@ -51,7 +51,7 @@ pub mod error;
 pub mod ffi;
 mod flight;
 pub mod functions;
-#[cfg(fuzzing)]
+#[doc(hidden)]
 pub mod fuzzing;
 pub mod gzip;
 pub mod id;

@@ -132,8 +132,7 @@ pub fn all(
     Ok((functions, tables))
 }
 
-/// What `journal_config()` says of `config`.
-#[cfg(fuzzing)]
+/// What `journal_config()` says of `config`; see [`crate::fuzzing`].
 pub(crate) fn shown(config: &Config) -> String {
     operate::report(config).to_string()
 }

@@ -159,7 +159,6 @@ fn region(answer: &Answer) -> Option<String> {
 }
 
 /// See [`crate::fuzzing`].
-#[cfg(fuzzing)]
 pub(crate) fn fuzz_answer(
     status: u16,
     headers: &[(&[u8], &[u8])],

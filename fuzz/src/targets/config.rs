@@ -1,26 +1,49 @@
 //! Any values of the environment's variables: a configuration or an error that names the variable and not its value.
-#![no_main]
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use journal_crypt::fuzzing::configuration;
-use libfuzzer_sys::fuzz_target;
 
 const VARIABLES: [&str; 28] = [
-    "JOURNAL_KEY_STORE", "JOURNAL_ALLOW_HTTP", "JOURNAL_CACHE_KEYS", "JOURNAL_KEY_PREFIX", "JOURNAL_BUCKET_OWNER",
-    "JOURNAL_CACHE_TTL", "JOURNAL_CACHE_STALE", "JOURNAL_FETCH_TIMEOUT", "JOURNAL_FETCH_THREADS", "JOURNAL_ITEM_MAX",
-    "JOURNAL_SCHEMA", "JOURNAL_REPLICATED", "JOURNAL_ADMIN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3",
-    "AWS_ENDPOINT_URL", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "AWS_ACCESS_KEY_ID", "AWS_PROFILE",
-    "AWS_ROLE_ARN", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_MAX_ATTEMPTS",
+    "JOURNAL_KEY_STORE",
+    "JOURNAL_ALLOW_HTTP",
+    "JOURNAL_CACHE_KEYS",
+    "JOURNAL_KEY_PREFIX",
+    "JOURNAL_BUCKET_OWNER",
+    "JOURNAL_CACHE_TTL",
+    "JOURNAL_CACHE_STALE",
+    "JOURNAL_FETCH_TIMEOUT",
+    "JOURNAL_FETCH_THREADS",
+    "JOURNAL_ITEM_MAX",
+    "JOURNAL_SCHEMA",
+    "JOURNAL_REPLICATED",
+    "JOURNAL_ADMIN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_MAX_ATTEMPTS",
     // Always beside AWS_ACCESS_KEY_ID, with a value that must not come out.
-    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
 ];
 const SECRET: &str = "planted-secret-8f3a";
 
-fuzz_target!(|data: &[u8]| {
+pub(super) fn run(data: &[u8]) {
     // The fuzzer reads the constant off the comparison below, and writes it where nothing is secret.
-    if data.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
+    if data
+        .windows(SECRET.len())
+        .any(|window| window == SECRET.as_bytes())
+    {
         return;
     }
     let mut variables = Vec::new();
@@ -38,8 +61,11 @@ fuzz_target!(|data: &[u8]| {
         Ok((shown, debug)) => assert!(!shown.contains(SECRET) && !debug.contains(SECRET)),
         Err(error) => {
             let (name, reason) = error.split_once(": ").unwrap();
-            assert!(VARIABLES.contains(&name) || name.starts_with("AWS_"), "{name}");
+            assert!(
+                VARIABLES.contains(&name) || name.starts_with("AWS_"),
+                "{name}"
+            );
             assert!(!reason.contains(SECRET));
         }
     }
-});
+}
