@@ -8,9 +8,10 @@ const DEEPEST: usize = 1000;
 /// Whether `bytes` are one JSON value that SQLite's JSON functions take: UTF-8, strict grammar, not
 /// nested too deep.
 pub fn is_json(bytes: &[u8]) -> bool {
-    // Values are passed over without recursion, so the depth is no danger to the stack.
+    // The depth comes first: the parser keeps a byte for each level, in memory that it cannot do without. It passes over
+    // values without recursion.
     std::str::from_utf8(bytes).is_ok_and(|text| {
-        serde_json::from_str::<IgnoredAny>(text).is_ok() && depth(bytes) <= DEEPEST
+        depth(bytes) <= DEEPEST && serde_json::from_str::<IgnoredAny>(text).is_ok()
     })
 }
 

@@ -354,6 +354,7 @@ def test_where_the_process_may_have_no_more_memory_a_large_value_is_an_error(dat
 
         size = 8_000_000
         token = run("SELECT journal_encrypt(7, zeroblob(?))", size)
+        item = run("SELECT journal_encrypt_item(7, json_quote(printf('%.*c', ?, 'x')))", size)
         for megabytes in (*range(0, 44, 4), 400):
             say(limited(megabytes, "SELECT length(journal_encrypt(7, zeroblob(?)))", size),
                 limited(megabytes, "SELECT length(journal_decrypt_blob(7, NULL, ?))", token),
@@ -361,7 +362,11 @@ def test_where_the_process_may_have_no_more_memory_a_large_value_is_an_error(dat
                 limited(megabytes, "SELECT count(token) FROM journal_seal(7, zeroblob(?))", size),
                 limited(megabytes, "SELECT journal_check(7, printf('%.*c', ?, 'x'), ?)", size, "gAAA"),
                 limited(megabytes, "SELECT journal_prefetch('[' || replace(hex(zeroblob(?)), '00', '1,') || '1]')", size // 4),
-                limited(megabytes, "SELECT journal_encrypt(7, printf('%.*c', ?, 'x'), 'nobody')", size))
+                limited(megabytes, "SELECT journal_encrypt(7, printf('%.*c', ?, 'x'), 'nobody')", size),
+                limited(megabytes, "SELECT length(journal_encrypt_item(7, json_quote(printf('%.*c', ?, 'x'))))", size),
+                limited(megabytes, "SELECT length(journal_decrypt_item(7, NULL, ?))", item),
+                limited(megabytes, "SELECT journal_encrypt_item(7, printf('%.*c', ?, '['))", size),
+                limited(megabytes, "SELECT length(journal_rewrap(7, NULL, ?))", token))
         say(run("SELECT journal_decrypt(7, NULL, journal_encrypt(7, 'hello'))"))
     """)
     *limited, [works] = said
@@ -369,6 +374,7 @@ def test_where_the_process_may_have_no_more_memory_a_large_value_is_an_error(dat
     errors = sum(value == "out of memory" for values in limited for value in values)
     assert errors > 20, limited
     assert limited[-1][:4] == [10_666_764, 8_000_000, 8_000_000, 1], limited[-1]
+    assert limited[-1][8] == 8_000_002 and limited[-1][10] == 10_666_764, limited[-1]
     wrong = {value for values in limited for value in values if isinstance(value, str)} - {"out of memory"}
     assert all(" bad_argument: " in value or " key_not_found: " in value for value in wrong), wrong
 
