@@ -2,7 +2,9 @@
 //! base64 that is not canonical. A part of the inputs is signed, so that the fuzzer gets past the tag.
 
 use base64_simd::URL_SAFE;
+use hmac::{Hmac, Mac};
 use journal_crypt::cipher::{Cipher, Iv, token_time};
+use sha2::Sha256;
 
 const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
@@ -11,6 +13,7 @@ pub(super) fn run(data: &[u8]) {
     let theirs = fernet::Fernet::new(KEY).unwrap();
     let _ = Cipher::from_object(data);
     compare(&ours, &theirs, data);
+    compare(&ours, &theirs, signed(data).as_bytes());
     if let Some((how, rest)) = data.split_first() {
         // A token of our own, with some characters changed.
         let mut iv = Iv::default();
@@ -35,7 +38,26 @@ pub(super) fn run(data: &[u8]) {
             );
         }
         compare(&ours, &theirs, &changed);
+        // A character more, anywhere.
+        for more in [*how, b'\n', b' ', b'=', b'A', 0] {
+            for position in [0, usize::from(*how) % token.len(), token.len()] {
+                let mut longer = token.to_vec();
+                longer.insert(position, more);
+                assert!(
+                    ours.decrypt(&longer).unwrap().is_err(),
+                    "a longer token was read"
+                );
+            }
+        }
     }
+}
+
+/// The token of `content`, whatever that is, with a right tag.
+fn signed(content: &[u8]) -> String {
+    let key = URL_SAFE.decode_to_vec(KEY).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key[..16]).unwrap();
+    mac.update(content);
+    URL_SAFE.encode_to_string([content, &mac.finalize().into_bytes()].concat())
 }
 
 fn compare(ours: &Cipher, theirs: &fernet::Fernet, token: &[u8]) {
