@@ -152,6 +152,27 @@ def test_a_copy_of_the_file_serves_the_second_sqlite_library(installed, database
     assert run_python(script, database.path, LIBRARY, copy, env=key_store.env).split() == ["across", "across"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_sqlite_that_loaded_it_stays_though_its_host_drops_it(database, key_store):
+    script = """
+        import _ctypes, ctypes, sys
+
+        def use(*libraries):
+            sqlite, db = ctypes.CDLL("libsqlite3.so.0"), ctypes.c_void_p()
+            assert sqlite.sqlite3_open(b":memory:", ctypes.byref(db)) == 0
+            assert sqlite.sqlite3_enable_load_extension(db, 1) == 0
+            for library in libraries:
+                assert sqlite.sqlite3_load_extension(db, library.encode(), None, None) == 0
+            assert sqlite.sqlite3_close(db) == 0
+            _ctypes.dlclose(sqlite._handle)
+            with open("/proc/self/maps") as maps:
+                return "libsqlite3" in maps.read()
+
+        print(use(), use(sys.argv[1]))
+    """
+    assert run_python(script, LIBRARY, env=key_store.env) == "False True\n"
+
+
 def test_loading_again_is_harmless_wherever_it_happens(database, key_store, key):
     script = """
         import sqlite3, sys

@@ -77,12 +77,16 @@ unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<
         Ordering::AcqRel,
         Ordering::Acquire,
     );
-    if first.is_err_and(|earlier| earlier != routines) {
-        return Err(refusal(
-            "another SQLite library in this process has loaded this file already; \
-             load a copy of the file, or use one SQLite library"
-                .into(),
-        ));
+    match first {
+        Ok(_) => system::keep_mapped(routines.cast()),
+        Err(earlier) if earlier == routines => {}
+        Err(_) => {
+            return Err(refusal(
+                "another SQLite library in this process has loaded this file already; \
+                 load a copy of the file, or use one SQLite library"
+                    .into(),
+            ));
+        }
     }
     system::watch_forks();
     // SAFETY: SQLite frees what is registered below, and with it the connection, before it frees `db`.

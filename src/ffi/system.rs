@@ -1,6 +1,7 @@
 //! What the standard library does not tell about the process: forks, a clock that counts sleep, raised
-//! privileges, threads that take no signals.
+//! privileges, threads that take no signals, and who is mapped into it.
 
+use std::ffi::c_void;
 use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,25 @@ pub fn watch_forks() {
             libc::pthread_atfork(None, None, Some(child));
         }
     });
+}
+
+/// Keeps the library that `address` lies in mapped as long as the process lives, as we are kept ourselves.
+///
+/// Node's worker threads drop better-sqlite3, and the SQLite in it, when the last of them has ended: what we know of that
+/// SQLite would point nowhere, and the next worker's would be another one.
+pub(crate) fn keep_mapped(address: *const c_void) {
+    #[cfg(unix)]
+    // SAFETY: dladdr looks the address up and reads nothing there; the name that it gives lives as long as the library,
+    // which is calling us. dlopen maps nothing new, it marks what it finds. A program itself is not found, nor needs it be.
+    unsafe {
+        let mut found = std::mem::zeroed::<libc::Dl_info>();
+        if libc::dladdr(address, &mut found) != 0 && !found.dli_fname.is_null() {
+            let known = libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+            libc::dlopen(found.dli_fname, libc::RTLD_LAZY | known);
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = address;
 }
 
 /// How many forks lie between the process that loaded us and this one. What belongs to another
