@@ -9,6 +9,7 @@ pub(crate) use retry::random_percent;
 pub mod s3;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::id::ObjectName;
@@ -164,6 +165,12 @@ impl StoreError {
             }
         )
     }
+}
+
+/// What `body` gives; a panic in it is a fault that lasts, so that nobody waits for what will not come.
+pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")))
 }
 
 impl fmt::Display for StoreError {

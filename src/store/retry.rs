@@ -19,7 +19,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Retries that the process may make in a row without a success.
 const BUDGET: u32 = 200;
 
-/// The retries of one store.
+/// The retries of one store, those of its credentials included.
 pub(super) struct Retry {
     budget: AtomicU32,
     stats: Arc<Stats>,
@@ -64,6 +64,15 @@ impl Retry {
             thread::sleep(pause);
         }
         Err(StoreError::passing("not tried"))
+    }
+
+    /// One whose budget is spent.
+    #[cfg(test)]
+    pub(super) fn spent() -> Self {
+        Self {
+            budget: AtomicU32::new(0),
+            stats: Arc::default(),
+        }
     }
 
     fn draw(&self) -> bool {

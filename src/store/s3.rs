@@ -34,7 +34,7 @@ pub struct S3 {
     bucket: String,
     aws: &'static Aws,
     http: Http,
-    retry: Retry,
+    retry: Arc<Retry>,
     credentials: Provider,
     /// The region that requests are signed for; mended when Amazon names another one.
     region: RwLock<String>,
@@ -53,12 +53,13 @@ impl S3 {
         let aws = &config.aws;
         let region = aws.region().to_owned();
         let origin = origin(aws, bucket, &region)?;
+        let retry = Arc::new(Retry::new(Arc::clone(&stats)));
         Ok(Self {
             bucket: bucket.to_owned(),
             aws,
             http: Http::new(aws, &origin, config.fetch_threads.get())?,
-            credentials: Provider::new(aws, Arc::clone(&stats)),
-            retry: Retry::new(stats),
+            credentials: Provider::new(aws, Arc::clone(&retry), stats),
+            retry,
             region: RwLock::new(region),
         })
     }
@@ -317,7 +318,9 @@ fn refusal(answer: &Answer) -> StoreError {
         (_, "RequestTimeTooSkewed") => StoreError::Denied(format!(
             "{said}: this machine's clock differs too much from the store's"
         )),
-        (400, "ExpiredToken" | "InvalidToken") | (401 | 403, _) => StoreError::Denied(said),
+        (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") | (401 | 403, _) => {
+            StoreError::Denied(said)
+        }
         // What a server does not implement it will not implement a moment later.
         (501 | 505, _) => StoreError::lasting(said),
         (429 | 500..=599, _) => StoreError::passing(said),

@@ -5,7 +5,6 @@
 //! the fetches wait, each until its own deadline. No thread stays. A forked child builds all of this anew.
 
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use crate::ffi::system;
 use crate::flight::Flight;
 use crate::stats::Stats;
 use crate::store::retry::{Retry, random_percent};
-use crate::store::{CredentialStatus, StoreError};
+use crate::store::{CredentialStatus, StoreError, guarded};
 
 /// How long before their end credentials are renewed, and at most how much sooner, so that a fleet that
 /// started together does not ask together.
@@ -40,7 +39,8 @@ type Outcome = Result<Arc<Credentials>, StoreError>;
 
 struct Shared {
     search: Search,
-    retry: Retry,
+    /// The store's: what one of them draws from its budget the other has not.
+    retry: Arc<Retry>,
     stats: Arc<Stats>,
     /// Time that counts a machine's sleep, and the date.
     clock: Clock,
@@ -68,16 +68,16 @@ struct Held {
 
 impl Provider {
     /// The credentials that `aws` leads to. Nothing is looked for yet.
-    pub(in crate::store) fn new(aws: &'static Aws, stats: Arc<Stats>) -> Self {
+    pub(in crate::store) fn new(aws: &'static Aws, retry: Arc<Retry>, stats: Arc<Stats>) -> Self {
         let search = Box::new(move |deadline| chain::search(aws, deadline));
         let clock = || (system::uptime(), OffsetDateTime::now_utc());
-        Self::over(search, stats, Box::new(clock))
+        Self::over(search, retry, stats, Box::new(clock))
     }
 
-    fn over(search: Search, stats: Arc<Stats>, clock: Clock) -> Self {
+    fn over(search: Search, retry: Arc<Retry>, stats: Arc<Stats>, clock: Clock) -> Self {
         let shared = Shared {
             search,
-            retry: Retry::new(Arc::clone(&stats)),
+            retry,
             stats,
             clock,
             state: Mutex::default(),
@@ -178,8 +178,7 @@ impl Shared {
     fn search(&self) -> Outcome {
         let deadline = Instant::now() + SEARCH;
         let search = || self.retry.run(deadline, |until| (self.search)(until));
-        let found = catch_unwind(AssertUnwindSafe(search))
-            .unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")));
+        let found = guarded(search);
         let (now, date) = (self.clock)();
         let held = found.and_then(|found| Held::of(found, now, date));
         let mut state = self.state();
@@ -274,6 +273,10 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
+            Self::with(Retry::new(Arc::default()))
+        }
+
+        fn with(retry: Retry) -> Self {
             let (answers, coming) = mpsc::channel();
             let coming = Mutex::new(coming);
             let seconds = Arc::new(AtomicU64::new(1000));
@@ -288,7 +291,12 @@ mod tests {
                 (now, START + now)
             });
             Self {
-                provider: Arc::new(Provider::over(search, Arc::default(), clock)),
+                provider: Arc::new(Provider::over(
+                    search,
+                    Arc::new(retry),
+                    Arc::default(),
+                    clock,
+                )),
                 seconds,
                 searches,
                 answers,
@@ -469,6 +477,14 @@ mod tests {
     }
 
     #[test]
+    fn a_search_draws_on_the_store_s_budget_of_retries() {
+        let bench = Bench::with(Retry::spent());
+        bench.fail(StoreError::passing("busy"));
+        assert_eq!(bench.get(), Err(StoreError::passing("busy")));
+        assert_eq!(bench.searches(), 1);
+    }
+
+    #[test]
     fn what_comes_already_expired_is_an_outage_unless_nobody_has_others() {
         let expired = found("a", Some(START));
         let at = |found| Held::of(found, Duration::from_secs(1), START).map(|_| ());
@@ -531,7 +547,8 @@ mod tests {
             let now = Duration::from_secs(seconds.fetch_add(10, Ordering::SeqCst));
             (now, START)
         });
-        let provider = Provider::over(search, Arc::default(), clock);
+        let retry = Arc::new(Retry::new(Arc::default()));
+        let provider = Provider::over(search, retry, Arc::default(), clock);
         let get = || provider.get(Instant::now() + Duration::from_secs(5));
         assert!(get().is_err());
         assert_eq!(get().unwrap().id, "a");

@@ -36,12 +36,13 @@ fn aws(endpoint: Option<&str>) -> Aws {
 fn store(endpoint: Option<&str>) -> S3 {
     let aws: &'static Aws = Box::leak(Box::new(aws(endpoint)));
     let url = origin(aws, "journal", "us-east-1").unwrap();
+    let retry = Arc::new(Retry::new(Arc::default()));
     S3 {
         bucket: "journal".to_owned(),
         aws,
         http: Http::new(aws, &url, 1).unwrap(),
-        retry: Retry::new(Arc::default()),
-        credentials: Provider::new(aws, Arc::default()),
+        credentials: Provider::new(aws, Arc::clone(&retry), Arc::default()),
+        retry,
         region: RwLock::new("us-east-1".to_owned()),
     }
 }
@@ -108,6 +109,7 @@ fn faults_that_pass_are_told_from_denials_and_from_faults_that_last() {
         (403, "AccessDenied"),
         (401, "Unauthorized"),
         (400, "ExpiredToken"),
+        (400, "TokenRefreshRequired"),
         (403, "RequestTimeTooSkewed"),
     ] {
         let found = refusal(&answer(status, &error(code), &[]));
