@@ -6,7 +6,8 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test test-rqlite check soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz sanitize deny advisories sbom nightly
+.PHONY: build demo test test-rqlite check soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
+  sanitize deny advisories sbom nightly dist dist-library reproducible
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -33,6 +34,14 @@ FUZZ_FLAGS   := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Zsanitizer=address
 
 DENY    := target/tools/bin/cargo-deny
+
+# The release is built for any glibc since this one, which is the oldest that Rust's own library runs on.
+GLIBC      := 2.17
+TARGET     ?= $(HOST)
+DIST_TOOLS ?= $(CURDIR)/target/dist-tools
+DIST_BUILD := $(CURDIR)/target/dist-build
+DIST_NAME  := $(if $(findstring windows,$(TARGET)),journal_crypt.dll,libjournal_crypt.$(if $(findstring apple,$(TARGET)),dylib,so))
+DIST_FILE  := $(DIST_BUILD)/$(TARGET)/release/$(DIST_NAME)
 
 LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
 
@@ -100,8 +109,31 @@ advisories: $(DENY)  ## Ask the RustSec database about the dependencies; needs G
 sbom:  ## Write the software bill of materials: target/sbom.cdx.json
 	@python3 packaging/sbom.py > target/sbom.cdx.json && echo target/sbom.cdx.json
 
+dist: dist-library  ## Make all packages in dist/: wheel, npm package, release archive, crate, checksums
+	@rm -rf dist && mkdir dist
+	@cargo package -q --locked --no-verify --allow-dirty --target-dir $(DIST_BUILD)
+	@cp $(DIST_BUILD)/package/*.crate dist
+	@$(DIST_TOOLS)/bin/python packaging/dist.py $(TARGET)=$(DIST_FILE)
+
+# No path of this machine gets into the library. In packaging/, since zig gives the headers below the directory that it
+# runs in by relative paths, which build scripts do not find.
+dist-library: build-tools $(DIST_TOOLS)/ready
+	@cd packaging && PATH="$(DIST_TOOLS)/bin:$$PATH" CARGO_TARGET_DIR=$(DIST_BUILD) \
+	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/source --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo \
+	  $(if $(findstring musl,$(TARGET)),-Ctarget-feature=-crt-static)" \
+	cargo $(if $(findstring linux,$(TARGET)),zigbuild,build) --manifest-path ../Cargo.toml --release --locked --lib \
+	  --target $(TARGET)$(if $(findstring linux-gnu,$(TARGET)),.$(GLIBC))
+
+reproducible: build-tools $(DIST_TOOLS)/ready  ## Make all packages twice, in two directories, and compare their checksums
+	@set -e; rm -rf target/reproducible; for copy in one another; do \
+	  mkdir -p target/reproducible/$$copy; \
+	  git ls-files -z | xargs -0 cp --parents -t target/reproducible/$$copy; \
+	  $(MAKE) --no-print-directory -C target/reproducible/$$copy dist DIST_TOOLS=$(DIST_TOOLS); \
+	done; \
+	diff target/reproducible/*/dist/SHA256SUMS && echo "reproducible: two directories, the same bytes"
+
 clean:  ## Remove everything that was built
-	rm -rf target journal_crypt.$(SUFFIX) .pytest_cache
+	rm -rf target dist journal_crypt.$(SUFFIX) .pytest_cache
 	find tests -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## List the targets
@@ -193,3 +225,11 @@ $(VENV)/ready: tests/requirements.txt
 	$(find_python); [ -n "$$python" ] || { echo "No Python here can load SQLite extensions; PYTHON=… names another." >&2; exit 1; }; \
 	rm -rf $(VENV) && "$$python" -m venv $(VENV) && \
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt && touch $@
+
+$(DIST_TOOLS)/ready: packaging/requirements.txt
+	@missing=; for candidate in $(PYTHON); do "$$candidate" -c 'import ensurepip, tomllib, venv' 2>/dev/null && break; done || \
+	  missing=" python3 python3-venv"; \
+	command -v readelf >/dev/null || [ "$(SUFFIX)" = dylib ] || missing+=" binutils"; $(install_missing); \
+	for python in $(PYTHON); do "$$python" -c 'import ensurepip, tomllib, venv' 2>/dev/null && break; done; \
+	rm -rf $(DIST_TOOLS) && "$$python" -m venv $(DIST_TOOLS) && \
+	$(DIST_TOOLS)/bin/python -m pip install -q --disable-pip-version-check -r packaging/requirements.txt && touch $@

@@ -1,7 +1,7 @@
 """README.md says what is so: its examples run, and its reference names what there is.
 
 Its fenced blocks are run in their order, in one directory: `sh` by bash, `python` by Python, `sql` by the sqlite3
-shell. The SQL blocks between two others are one session of the shell. Comments at the start of a line, right below a
+shell. (Those of its section Install are run by test_dist.py, each with its package alone.) The SQL blocks between two others are one session of the shell. Comments at the start of a line, right below a
 line of code, are what the code prints; `…` stands for any characters, and `-- Error:` begins the text of an error.
 
 Each check takes the text of the README and gives a sentence for each thing that is wrong, so that the last test can
@@ -127,6 +127,8 @@ def wrong_examples(text, folder):
     shutil.copy(LIBRARY, folder / f"journal_crypt{LIBRARY.suffix}")
     env = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     wrong, session = [], []
+    install = section(text, "Install")
+    text = text.replace(install, "\n" * install.count("\n"), 1)
     for language, first, lines in [*blocks(text), ("end", 0, [])]:
         if language == "sql":
             session.append((first, lines))
@@ -297,10 +299,10 @@ def changed(correct, wrong):
         ("SELECT journal_key_uid(1)", "SELECT journal_key(1)", "no such function: journal_key"),
         ("UPDATE journal_entries SET", "UPDATE journals SET", "no such table: journals"),
         ("# Slept well.\n", "# Slept.\n", "is shown"),
-        ("journal.load_extension", "journal.load_extensions", "AttributeError"),
+        ('journal.load_extension("./journal_crypt")', 'journal.load_extensions("./journal_crypt")', "AttributeError"),
         ("\nmake demo", "\nmake demos", "No rule to make target"),
         ("mkdir -m 700 keys", "mkdir -m 700 keys/keys", "keys/keys"),
-        ("```python", "```pyhton", "nothing runs pyhton"),
+        ("```python\nimport sqlite3, time", "```pyhton\nimport sqlite3, time", "nothing runs pyhton"),
     ],
 )  # fmt: skip
 def test_a_wrong_example_is_seen(correct, wrong, complaint, tmp_path):

@@ -1,0 +1,129 @@
+"""Makes the packages in dist/ out of built libraries: `dist.py TARGET=LIBRARY…`, a target being a Rust triple.
+
+For each target a wheel and a release archive, for all of them one npm package, and beside them the bill of materials and
+SHA256SUMS. The same libraries give the same bytes.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import string
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DIST = ROOT / "dist"
+STAGE = ROOT / "target" / "dist-stage"
+PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+NAME, VERSION = PACKAGE["name"], PACKAGE["version"]
+LICENCES = sorted(ROOT.glob("LICENSE-*"))
+# 1 January 1980, the first day that a zip file knows.
+EPOCH = 315532800
+
+#: What each target is called in release archives, wheels and Node. The system is Node's `process.platform`; a wheel's
+#: glibc is read from the library.
+PLATFORMS = {
+    "x86_64-unknown-linux-gnu": ("linux-x86_64", "manylinux_{glibc}_x86_64", "linux-x64"),
+    "aarch64-unknown-linux-gnu": ("linux-aarch64", "manylinux_{glibc}_aarch64", "linux-arm64"),
+    "x86_64-unknown-linux-musl": ("linux-musl-x86_64", "musllinux_1_2_x86_64", "linuxmusl-x64"),
+    "aarch64-unknown-linux-musl": ("linux-musl-aarch64", "musllinux_1_2_aarch64", "linuxmusl-arm64"),
+    "x86_64-apple-darwin": ("macos-x86_64", "macosx_10_12_x86_64", "darwin-x64"),
+    "aarch64-apple-darwin": ("macos-aarch64", "macosx_11_0_arm64", "darwin-arm64"),
+    "x86_64-pc-windows-msvc": ("windows-x86_64", "win_amd64", "win32-x64"),
+}
+
+
+def glibc(library):
+    """The newest version of glibc's symbols that a library asks for, as `2.17`."""
+    told = subprocess.run(["readelf", "--version-info", "--wide", library], capture_output=True, text=True, check=True)
+    versions = re.findall(r"\bName: GLIBC_([\d.]+)", told.stdout)
+    return max(versions, key=lambda version: [int(part) for part in version.split(".")])
+
+
+def readme(title):
+    """The head of README.md, and what its section `title` says about the installation."""
+    text = (ROOT / "README.md").read_text()
+    head = text.split("\n## ")[0]
+    [section] = re.findall(rf"^### {title}\n.*?(?=^##)", text, re.MULTILINE | re.DOTALL)
+    return f"{head}\n{section[1:]}The functions, errors and settings are in the README of {PACKAGE['repository']}.\n"
+
+
+def archive(path, files):
+    """Writes a tar.gz of `files`, which are contents by name, the same each time."""
+    with open(path, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed, tarfile.open(
+        fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT
+    ) as tar:
+        for name, content in sorted(files.items()):
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(content), EPOCH
+            member.mode = 0o755 if "journal_crypt." in name else 0o644
+            tar.addfile(member, io.BytesIO(content))
+
+
+def wheel(platform, library):
+    shutil.rmtree(STAGE, ignore_errors=True)
+    shutil.copytree(ROOT / "packaging" / "python", STAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    template = string.Template((STAGE / "pyproject.toml.in").read_text())
+    # JSON's strings and arrays are TOML's too.
+    (STAGE / "pyproject.toml").write_text(template.substitute({k: json.dumps(v) for k, v in PACKAGE.items()}))
+    (STAGE / "README.md").write_text(readme("Python"))
+    for licence in LICENCES:
+        shutil.copy(licence, STAGE)
+    shutil.copy(library, STAGE / "sqlite_journal_crypt" / f"journal_crypt{library.suffix}")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", DIST],
+        cwd=STAGE, env={**os.environ, "WHEEL_PLATFORM": platform, "SOURCE_DATE_EPOCH": str(EPOCH)}, check=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def npm(libraries):
+    source = ROOT / "packaging" / "npm"
+    systems, processors = zip(*(platform.replace("musl", "").split("-") for platform in libraries))
+    package = {
+        **{key: PACKAGE[key] for key in ["name", "version", "description", "license", "keywords"]},
+        "repository": {"type": "git", "url": PACKAGE["repository"]},
+        **json.loads((source / "package.json").read_text()),
+        "os": sorted(set(systems)), "cpu": sorted(set(processors)),
+    }  # fmt: skip
+    files = {file.name: file.read_bytes() for file in [source / "index.js", source / "index.d.ts", *LICENCES]}
+    files["package.json"] = json.dumps(package, indent=2).encode() + b"\n"
+    files["README.md"] = readme("Node").encode()
+    for platform, library in libraries.items():
+        files[f"{platform}/journal_crypt{library.suffix}"] = library.read_bytes()
+    archive(DIST / f"{NAME}-{VERSION}.tgz", {f"package/{name}": content for name, content in files.items()})
+
+
+def main(built):
+    DIST.mkdir(exist_ok=True)
+    for old in DIST.iterdir():
+        if old.suffix != ".crate":
+            old.unlink()
+    libraries = {}
+    for target, library in built.items():
+        name, wheel_platform, node_platform = PLATFORMS[target]
+        if "{glibc}" in wheel_platform:
+            needed = glibc(library)
+            print(f"{target} needs glibc {needed}")
+            wheel_platform = wheel_platform.format(glibc=needed.replace(".", "_"))
+        wheel(wheel_platform, library)
+        # Nothing but the library: rqlite takes the archive as it is.
+        archive(DIST / f"{NAME}-{VERSION}-{name}.tar.gz", {f"journal_crypt{library.suffix}": library.read_bytes()})
+        libraries[node_platform] = library
+    npm(libraries)
+    sbom = subprocess.run([sys.executable, ROOT / "packaging" / "sbom.py"], stdout=subprocess.PIPE, check=True)
+    (DIST / f"{NAME}-{VERSION}.cdx.json").write_bytes(sbom.stdout)
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(DIST.iterdir())]
+    (DIST / "SHA256SUMS").write_text("".join(sums))
+    print("".join(sums), end="")
+
+
+if __name__ == "__main__":
+    main({target: Path(library) for target, _, library in (argument.partition("=") for argument in sys.argv[1:])})

@@ -1,0 +1,11 @@
+"""Tags the wheel: any Python 3, but one platform."""
+
+import os
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class Tag(BuildHookInterface):
+    def initialize(self, version, build_data):
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{os.environ['WHEEL_PLATFORM']}"
