@@ -54,7 +54,7 @@ demo: build sqlite3-shell  ## Write, read and lose a few hundred journal entries
 	@rm -rf target/demo && mkdir -p -m 700 target/demo
 	@JOURNAL_KEY_STORE="file://$(CURDIR)/target/demo/keys" $(SCRIPT) target/demo/journal.db < sql/demo.sql
 
-test: build sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Python and SQL
+test: build dist sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Python and SQL
 	@set -o pipefail; red=0; log=target/test.log; \
 	cargo test --release --locked --no-fail-fast 2>&1 | tee $$log || red=1; \
 	$(VENV)/bin/python -m pytest tests --ignore=tests/rqlite 2>&1 | tee -a $$log || red=1; \
