@@ -7,7 +7,7 @@ SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo test test-rqlite check soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
-  sanitize deny advisories sbom nightly dist dist-library reproducible
+  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -42,6 +42,8 @@ DIST_TOOLS ?= $(CURDIR)/target/dist-tools
 DIST_BUILD := $(CURDIR)/target/dist-build
 DIST_NAME  := $(if $(findstring windows,$(TARGET)),journal_crypt.dll,libjournal_crypt.$(if $(findstring apple,$(TARGET)),dylib,so))
 DIST_FILE  := $(DIST_BUILD)/$(TARGET)/release/$(DIST_NAME)
+# For packages of several platforms, a TARGET=LIBRARY for each.
+DIST_LIBRARIES ?= $(TARGET)=$(DIST_FILE)
 
 LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
 
@@ -109,11 +111,13 @@ advisories: $(DENY)  ## Ask the RustSec database about the dependencies; needs G
 sbom:  ## Write the software bill of materials: target/sbom.cdx.json
 	@python3 packaging/sbom.py > target/sbom.cdx.json && echo target/sbom.cdx.json
 
-dist: dist-library  ## Make all packages in dist/: wheel, npm package, release archive, crate, checksums
+dist: dist-library dist-packages  ## Make all packages in dist/: wheel, npm package, release archive, crate, checksums
+
+dist-packages: $(DIST_TOOLS)/ready
 	@rm -rf dist && mkdir dist
 	@cargo package -q --locked --no-verify --allow-dirty --target-dir $(DIST_BUILD)
 	@cp $(DIST_BUILD)/package/*.crate dist
-	@$(DIST_TOOLS)/bin/python packaging/dist.py $(TARGET)=$(DIST_FILE)
+	@$(DIST_TOOLS)/bin/python packaging/dist.py $(DIST_LIBRARIES)
 
 # No path of this machine gets into the library. In packaging/, since zig gives the headers below the directory that it
 # runs in by relative paths, which build scripts do not find.
