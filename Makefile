@@ -63,7 +63,7 @@ test: build dist sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Pytho
 	awk "$$COUNT_TESTS" $$log || red=1; \
 	exit $$red
 
-test-rqlite: rqlited build sqlite3-shell $(VENV)/ready  ## Run the tests on real nodes of rqlite: the rqlited of PATH, or of RQLITED=…
+test-rqlite: rqlited build dist sqlite3-shell $(VENV)/ready  ## Run the tests on real nodes of rqlite: the rqlited of PATH, or of RQLITED=…
 	@RQLITED="$$(command -v $(RQLITED))" $(VENV)/bin/python -m pytest tests/rqlite
 
 check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, the demo and all tests
