@@ -1,0 +1,223 @@
+"""The example applications do what their users count on, installed from the packages as anyone installs them."""
+
+import json
+import subprocess
+import time
+
+import pytest
+from application import FOLDER, Application, environment, python
+from conftest import PREFIX, new_key
+from cryptography.fernet import Fernet
+from scene import Scene
+from servers import faults
+from servers.rclone import Rclone
+
+MARK = "the-fog-lifted-at-ten"
+#: Under these settings an outage shows within a second, and a key is never used unchecked for long.
+QUICK = {"JOURNAL_FETCH_TIMEOUT": "1"}
+
+
+@pytest.fixture(scope="module")
+def rclone():
+    with Rclone() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def scene(rclone, tmp_path_factory):
+    with Scene(rclone, tmp_path_factory.mktemp("examples")) as scene:
+        scene.add_key()
+        yield scene
+
+
+@pytest.fixture(scope="module")
+def journal(scene, tmp_path_factory):
+    """The running application, whose log must never hold a text."""
+    with Application(scene.database.path, tmp_path_factory.mktemp("log"), **scene.env, **QUICK) as journal:
+        yield journal
+        assert MARK not in journal.said()
+
+
+_numbers = iter(range(2, 1000))
+
+
+@pytest.fixture
+def user(scene):
+    """A user with a key of their own, so that no worker has it yet."""
+    number = add_user(scene)
+    give_key(scene, number)
+    return number
+
+
+def add_user(scene):
+    number = next(_numbers)
+    scene.database.add_user(number)
+    return number
+
+
+def give_key(scene, user, uid=None, created_at=0.0):
+    uid = uid or f"oseh_ujmk_{user}"
+    scene.database.add_key(user, uid, created_at)
+    key = new_key()
+    scene.put(key, uid)
+    return key
+
+
+def entry_under(scene, user, key_uid, key, text=MARK):
+    """Stores an entry without the application; its uid."""
+    uid = f"oseh_je_of_{key_uid}"
+    token = Fernet(key).encrypt(text.encode()).decode()
+    with scene.database.writing() as connection:
+        connection.execute(
+            "INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at) VALUES (?, ?, ?, ?, 0)",
+            (uid, user, key_uid, token),
+        )
+    return uid
+
+
+# ---- The application over HTTP ----------------------------------------------------------------------------------
+
+
+def test_an_entry_goes_in_as_text_lies_as_a_token_and_comes_out_as_text(journal, scene):
+    user = add_user(scene)
+    key = give_key(scene, user)
+    text = f"{MARK} café ☕ 日本 \0 the end"
+    answer = journal.post(text, user)
+    assert answer.status == 201
+    uid = answer.json["uid"]
+    one = journal.get(f"/entries/{uid}", user)
+    assert (one.status, one.json["text"]) == (200, text)
+    assert journal.get("/entries", user).json == [one.json]
+    with scene.database.writing() as connection:
+        sql = "SELECT key_uid, token FROM journal_entries WHERE uid = ?"
+        [(key_uid, token)] = connection.execute(sql, (uid,))
+        [[mode]] = connection.execute("PRAGMA journal_mode")
+    assert key_uid == f"oseh_ujmk_{user}"
+    assert Fernet(key).decrypt(token).decode() == text
+    # Where readers block nobody: sealing holds a read lock while it waits for a key.
+    assert mode == "wal"
+
+
+def test_pages_lead_through_all_entries(journal, user):
+    uids = [journal.post(f"{MARK} {number}", user).json["uid"] for number in range(53)]
+    first = journal.get("/entries", user).json
+    rest = journal.get(f"/entries?before={first[-1]['uid']}", user).json
+    assert [entry["uid"] for entry in first + rest] == uids[::-1]
+    assert [len(first), len(rest)] == [50, 3]
+    assert journal.get(f"/entries?before={uids[0]}", user).json == []
+
+
+def test_nobody_reads_the_entries_of_others(journal, user):
+    uid = journal.post(MARK, user).json["uid"]
+    assert journal.get(f"/entries/{uid}", 1).status == 404
+    assert journal.get("/entries", 1).json == []
+    assert journal.get(f"/entries?before={uid}", 1).json == []
+    for nobody in (None, "", "x", "1.0", "-1", "9" * 19):
+        assert journal.get(f"/entries/{uid}", nobody).status == 401
+        assert journal.post(MARK, nobody).status == 401
+
+
+@pytest.mark.parametrize(
+    "body, status",
+    [
+        (b"", 400), (b"{", 400), (b"[]", 400), (b"{}", 400), (b'{"text": 7}', 400), (b'{"text": ""}', 400),
+        (b'{"text": null}', 400), (rb'{"text": "\ud83d"}', 400), (json.dumps({"text": "x" * (1 << 20)}).encode(), 413),
+    ],
+)  # fmt: skip
+def test_what_is_no_entry_is_refused(body, status, journal, user):
+    answer = journal.ask("/entries", user, body)
+    assert (answer.status, set(answer.json)) == (status, {"error"})
+    assert journal.get("/entries", user).json == []
+
+
+def test_a_lost_entry_shows_as_gone_and_hides_no_other(journal, scene, user):
+    readable = journal.post(MARK, user).json["uid"]
+    scene.database.add_key(user, f"oseh_ujmk_lost{user}", created_at=-1.0)  # no object was ever there
+    for key_uid, word in [(f"oseh_ujmk_lost{user}", "key_lost"), (f"oseh_ujmk_no{user}", "key_not_found")]:
+        lost = entry_under(scene, user, key_uid, new_key())
+        one = journal.get(f"/entries/{lost}", user)
+        assert (one.status, one.json) == (410, {"error": word})
+        texts = {entry["uid"]: entry["text"] for entry in journal.get("/entries", user).json}
+        assert texts[lost] is None and texts[readable] == MARK
+
+
+def test_a_user_without_a_usable_key_cannot_write_and_is_told_so(journal, scene):
+    user = add_user(scene)
+    answer = journal.post(MARK, user)
+    assert (answer.status, answer.json) == (409, {"error": "no_key"})
+    scene.database.add_key(user, f"oseh_ujmk_{user}")
+    answer = journal.post(MARK, user)
+    assert (answer.status, answer.json) == (409, {"error": "key_lost"})
+    broken = add_user(scene)
+    give_key(scene, broken)
+    scene.put("no key", f"oseh_ujmk_{broken}")
+    answer = journal.post(MARK, broken)
+    assert (answer.status, answer.json) == (500, {"error": "key_invalid"})
+
+
+def test_an_outage_is_a_503_that_says_when_to_come_back_and_stores_nothing(journal, scene, user):
+    gone = entry_under(scene, user, f"oseh_ujmk_{user}", new_key())
+    try:
+        scene.proxy.faults = faults.always(faults.BlackHole())
+        refused = [journal.post(MARK, user), journal.get(f"/entries/{gone}", user), journal.get("/entries", user)]
+    finally:
+        scene.proxy.faults = []
+    for answer in refused:
+        assert (answer.status, answer.json) == (503, {"error": "store_unavailable"})
+    time.sleep(int(refused[-1].headers["Retry-After"]))
+    assert journal.post(MARK, user).status == 201
+    assert [entry["text"] for entry in journal.get("/entries", user).json] == [MARK, None]
+
+
+def test_a_database_that_stays_locked_is_a_503(journal, scene, user):
+    with scene.database.writing() as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        answer = journal.post(MARK, user)
+    assert (answer.status, answer.json, answer.headers["Retry-After"]) == (503, {"error": "busy"}, "2")
+    assert journal.get("/entries", user).json == []
+
+
+def test_a_deleted_user_leaves_no_entry_and_no_key_row(journal, scene, user):
+    # The application's connections see to it, here through its own functions.
+    journal.post(MARK, user)
+    script = "import journal, sys; c = journal.connect(); c.execute('DELETE FROM users WHERE id = ?', sys.argv[1:]); c.commit()"
+    run([python(), "-c", script, str(user)], scene)
+    with scene.database.writing() as connection:
+        for table in ("user_journal_master_keys", "journal_entries"):
+            assert connection.execute(f"SELECT * FROM {table} WHERE user_id = ?", (user,)).fetchall() == []
+
+
+def test_the_doctor_has_nothing_to_say_about_its_connections(journal):
+    journal.get("/stats")
+    assert "journal_doctor" not in journal.said()
+
+
+def test_a_configuration_that_cannot_be_used_ends_the_server_at_once(scene, tmp_path):
+    env = environment(scene.database.path, tmp_path, **scene.env, JOURNAL_CACHE_KEYS="many")
+    done = subprocess.run(
+        [python(), "-m", "gunicorn", "-b", "127.0.0.1:0", "app:app"], cwd=FOLDER, env=env, capture_output=True, text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "journal_crypt: JOURNAL_CACHE_KEYS: not a number" in done.stderr
+    assert "Booting worker" not in done.stderr
+
+
+def test_a_new_user_can_write_at_once(journal, scene):
+    said = run([python(), "new_user.py"], scene, JOURNAL_ADMIN="1")
+    number = int(said.split()[1])
+    assert said == f"user {number} has the key oseh_ujmk_{said.rstrip()[-22:]}\n"
+    assert journal.post(MARK, number).status == 201
+    assert [entry["text"] for entry in journal.get("/entries", number).json] == [MARK]
+    with scene.database.writing() as connection:
+        connection.execute("DELETE FROM users WHERE id = ?", (number,))
+
+
+def run(command, scene, **env):
+    """What a program of the example prints; it must end well."""
+    done = subprocess.run(
+        command, cwd=FOLDER, env=environment(scene.database.path, scene.database.path.parent, **scene.env, **env),
+        capture_output=True, text=True, timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
