@@ -244,21 +244,38 @@ def wrong_variables(text):
     return wrong if checked > 9 else [*wrong, "the defaults were not compared"]
 
 
+def part(text, title):
+    """The subsection with this title."""
+    [found] = re.findall(rf"^### {re.escape(title)}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    return found
+
+
 def wrong_observations(text, database, key_store):
     """The rows of journal_stats and of journal_doctor."""
     database.add_user(1)
     database.add_key(1, "oseh_ujmk_1")
     key_store.write("oseh_ujmk_1")
-    # The one's are a table, the other's a paragraph.
-    watch = section(text, "What to watch")
-    stats = "\n".join(cells[0] for cells in rows(watch))
-    doctor = re.search(r"FROM journal_doctor`(.*?)\n\n", watch, re.DOTALL)[1]
     wrong = []
-    for table, part in [("journal_stats", stats), ("journal_doctor", doctor)]:
+    for table, title in [("journal_stats", "Counters"), ("journal_doctor", "The doctor")]:
+        names = "\n".join(cells[0] for cells in rows(part(section(text, "What to watch"), title)))
         existing = {name for (name,) in ask(f"SELECT name FROM {table}", key_store.env, database.path)}
-        documented = set(re.findall(r"`(\w+)`", part))
-        wrong += differences(documented, existing, f"the row of {table}")
+        wrong += differences(set(re.findall(r"`(\w+)`", names)), existing, f"the row of {table}")
     return wrong
+
+
+def wrong_log_lines(text):
+    """The lines of SQLite's log: in the source `{…}` stands for what differs, in the README `…` does."""
+    source = "\n".join(file.read_text() for file in (ROOT / "src").rglob("*.rs"))
+    written = set(re.findall(r'\.log\(\s*format_args!\(\s*"([^"]*)"', source))
+    told = [line for cells in rows(part(section(text, "What to watch"), "The log")) for line in re.findall("`([^`]*)`", cells[0])]
+    wrong, met = [], set()
+    for line in told:
+        of_line = {form for form in written if re.fullmatch(".*".join(map(re.escape, re.split(r"\{\w+\}", form))), line)}
+        met |= of_line
+        end = re.search("; it is .*", line)
+        if not of_line or (end and f'"{end[0]}"' not in source):
+            wrong.append(f"the line {line} is never written")
+    return wrong + [f"the line {form} is not documented" for form in sorted(written - met)]
 
 
 def wrong_links(text):
@@ -275,7 +292,7 @@ def test_the_examples_give_what_they_show(tmp_path):
     assert wrong_examples(README, tmp_path / "new") == []
 
 
-@pytest.mark.parametrize("check", [wrong_functions, wrong_card, wrong_errors, wrong_variables, wrong_links])
+@pytest.mark.parametrize("check", [wrong_functions, wrong_card, wrong_errors, wrong_variables, wrong_log_lines, wrong_links])
 def test_the_reference_names_what_there_is(check):
     assert check(README) == []
 
@@ -324,6 +341,9 @@ def test_a_wrong_example_is_seen(correct, wrong, complaint, tmp_path):
         (wrong_variables, "`, `NO_PROXY`", "`", "the variable NO_PROXY is not documented"),
         (wrong_variables, "| `300` |", "| `30` |", "`JOURNAL_CACHE_TTL` is 300.0 and not `30`"),
         (wrong_variables, "machine | `0` |", "machine | `1` |", "`JOURNAL_ALLOW_HTTP` is False and not `1`"),
+        (wrong_log_lines, "`fetch tried again: …`", "`fetch tried: …`", "the line fetch tried again: {error} is not documented"),
+        (wrong_log_lines, "`fetch tried again: …`", "`fetch tried: …`", "the line fetch tried: … is never written"),
+        (wrong_log_lines, "; it is kept for now`", "; it is kept`", 'the line check of key "…" failed: …; it is kept is never written'),
         (wrong_links, "](#errors)", "](#error)", "#error"),
         (wrong_links, "](LICENSE-MIT)", "](LICENSE)", "LICENSE"),
     ],
@@ -336,7 +356,7 @@ def test_a_wrong_reference_is_seen(check, correct, wrong, complaint):
     "correct, wrong, complaint",
     [
         ("| `retries` |", "| `tries` |", "the row of journal_stats retries is not documented"),
-        ("`clock` (", "`watch` (", "the row of journal_doctor watch does not exist"),
+        ("| `clock` |", "| `watch` |", "the row of journal_doctor watch does not exist"),
     ],
 )
 def test_a_wrong_row_is_seen(correct, wrong, complaint, database, key_store):
