@@ -7,7 +7,7 @@ SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo test test-rqlite check soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
-  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages
+  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -78,6 +78,9 @@ check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, th
 
 soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SOAK_SECONDS=600)
 	@cd tests && ../$(VENV)/bin/python soak.py
+
+load: build dist $(VENV)/ready  ## The example application for a minute, while its key store stalls now and then (LOAD_SECONDS=60)
+	@cd tests && ../$(VENV)/bin/python load.py
 
 bench: build $(VENV)/ready  ## Time it beside Python's Fernet and the bare primitives; OPTIONS='--rows 10000' is shorter
 	$(VENV)/bin/python benches/run.py $(OPTIONS) --output target/bench.json journal_crypt.$(SUFFIX)

@@ -1,4 +1,4 @@
-"""The example application as its users run it: installed from the wheel, under gunicorn."""
+"""The example applications as their users run them: installed from the packages of dist/, the server under gunicorn."""
 
 import hashlib
 import json
@@ -9,34 +9,61 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from conftest import ROOT, TARGET
 from servers.port import LOOPBACK, Port
 
+DIST = ROOT / "dist"
 FOLDER = ROOT / "examples" / "flask"
 VENV = TARGET / "examples" / "venv"
 
 
 def python():
-    """The Python of a virtual environment with the example's requirements, the extension's wheel from dist/ among them."""
-    dist, requirements = ROOT / "dist", FOLDER / "requirements.txt"
-    wheels = sorted(dist.glob("*.whl"))
-    assert wheels, "there is no wheel in dist/: run make dist"
-    wanted = "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in [*wheels, requirements])
-    installed, program = VENV / "installed", VENV / "bin" / "python"
-    if not installed.exists() or installed.read_text() != wanted:
-        shutil.rmtree(VENV, ignore_errors=True)
-        install = [program, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        for command in (
-            [sys.executable, "-m", "venv", VENV],
-            # First, and from there alone: no other's package of this name may stand in for it.
-            [*install, "--no-index", "-f", dist, "sqlite-journal-crypt"],
-            [*install, "-r", requirements],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-            assert done.returncode == 0, done.stdout + done.stderr
-        installed.write_text(wanted)
+    """The Python of a virtual environment with the example's requirements, the extension's wheel among them."""
+    requirements, program = FOLDER / "requirements.txt", VENV / "bin" / "python"
+    install = [program, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    installed(
+        VENV, [*packages("whl"), requirements],
+        [sys.executable, "-m", "venv", VENV],
+        # First, and from there alone: no other's package of this name may stand in for it.
+        [*install, "--no-index", "-f", DIST, "sqlite-journal-crypt"],
+        [*install, "-r", requirements],
+    )  # fmt: skip
     return program
+
+
+def node():
+    """The command that runs the example for Node, beside which the npm package is installed."""
+    folder, programs = TARGET / "examples" / "node", Path(sys.executable).parent
+    script = ROOT / "examples" / "node" / "journal.mjs"
+    [package] = packages("tgz")
+    installed(
+        folder, [package, script],
+        ["mkdir", folder], ["cp", script, folder],
+        # npm is a script of its node's.
+        ["env", f"PATH={programs}:{os.environ['PATH']}", programs / "npm", "install", "--prefix", folder, "--no-audit", "--no-fund", package],
+    )  # fmt: skip
+    return [programs / "node", folder / script.name]
+
+
+def packages(kind):
+    found = sorted(DIST.glob(f"*.{kind}"))
+    assert found, f"there is no .{kind} in dist/: run make dist"
+    return found
+
+
+def installed(folder, sources, *commands):
+    """Makes a folder anew by commands, unless it was made of the same files."""
+    stamp, wanted = folder / "installed", "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in sources)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
+    for command in commands:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    stamp.write_text(wanted)
 
 
 def environment(database, home, **more):

@@ -1,12 +1,17 @@
 """The example applications do what their users count on, installed from the packages as anyone installs them."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
+import textwrap
 import time
+from pathlib import Path
 
 import pytest
-from application import FOLDER, Application, environment, python
-from conftest import PREFIX, new_key
+from application import FOLDER, Application, environment, node, python
+from conftest import ROOT, SQLITE3, new_key
 from cryptography.fernet import Fernet
 from scene import Scene
 from servers import faults
@@ -38,9 +43,6 @@ def journal(scene, tmp_path_factory):
         assert MARK not in journal.said()
 
 
-_numbers = iter(range(2, 1000))
-
-
 @pytest.fixture
 def user(scene):
     """A user with a key of their own, so that no worker has it yet."""
@@ -50,9 +52,11 @@ def user(scene):
 
 
 def add_user(scene):
-    number = next(_numbers)
-    scene.database.add_user(number)
-    return number
+    """A new user's id. The application makes users too, so the table knows which is free."""
+    with scene.database.writing() as connection:
+        [[last]] = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'users'")
+    scene.database.add_user(last + 1)
+    return last + 1
 
 
 def give_key(scene, user, uid=None, created_at=0.0):
@@ -187,6 +191,29 @@ def test_a_deleted_user_leaves_no_entry_and_no_key_row(journal, scene, user):
             assert connection.execute(f"SELECT * FROM {table} WHERE user_id = ?", (user,)).fetchall() == []
 
 
+def test_a_key_that_is_deleted_between_sealing_and_storing_gets_no_entry(journal, scene, user):
+    give_key(scene, user, f"oseh_ujmk_new{user}", created_at=1.0)
+    script = """
+        import journal, sqlite3, sys
+        user, text = int(sys.argv[1]), sys.argv[2]
+
+        def delete(statement):
+            # Before the first token is stored.
+            if statement.lstrip().startswith("INSERT"):
+                journal.connection().set_trace_callback(None)
+                with sqlite3.connect(journal.os.environ["DATABASE"]) as other:
+                    assert other.execute("DELETE FROM user_journal_master_keys WHERE user_id = ? AND created_at > 0", (user,)).rowcount
+
+        journal.connection().set_trace_callback(delete)
+        print(journal.write(user, text))
+    """
+    uid = run([python(), "-c", textwrap.dedent(script), str(user), MARK], scene).strip()
+    assert journal.get(f"/entries/{uid}", user).json["text"] == MARK
+    with scene.database.writing() as connection:
+        found = connection.execute("SELECT key_uid FROM journal_entries WHERE user_id = ?", (user,)).fetchall()
+    assert found == [(f"oseh_ujmk_{user}",)]
+
+
 def test_the_doctor_has_nothing_to_say_about_its_connections(journal):
     journal.get("/stats")
     assert "journal_doctor" not in journal.said()
@@ -209,8 +236,57 @@ def test_a_new_user_can_write_at_once(journal, scene):
     assert said == f"user {number} has the key oseh_ujmk_{said.rstrip()[-22:]}\n"
     assert journal.post(MARK, number).status == 201
     assert [entry["text"] for entry in journal.get("/entries", number).json] == [MARK]
-    with scene.database.writing() as connection:
-        connection.execute("DELETE FROM users WHERE id = ?", (number,))
+
+
+def test_the_first_steps_of_its_readme_lead_to_a_user_with_a_key(tmp_path):
+    folder = tmp_path / "examples" / "flask"
+    shutil.copytree(FOLDER, folder)
+    shutil.copytree(ROOT / "sql", tmp_path / "sql")
+    (folder / "venv").symlink_to(python().parent.parent)
+    steps = re.findall("```sh\n(.*?)```", (FOLDER / "README.md").read_text(), re.DOTALL)
+    # The first makes the environment that is here already, the last two serve and ask.
+    assert [step.split()[0] for step in steps] == ["python3", "mkdir", "venv/bin/python", "venv/bin/gunicorn", "curl"]
+    env = {"PATH": f"{Path(SQLITE3).parent}:{os.defpath}", "HOME": str(tmp_path)}
+    script = "set -euo pipefail\n" + "".join(steps[1:3])
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch("user 1 has the key oseh_ujmk_.*\nthere is no table plain_entries: nothing to do\n", done.stdout)
+
+
+# ---- The script for Node ----------------------------------------------------------------------------------------
+
+
+def run_node(scene, *arguments, text="", **env):
+    return subprocess.run(
+        [*node(), *map(str, arguments)], env={**environment(scene.database.path, "/nonexistent"), **scene.env, **env},
+        input=text, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_node_and_python_read_what_the_other_wrote(journal, scene, user):
+    text = f"{MARK} café ☕ \0 the end"
+    wrote = run_node(scene, "write", user, text=text)
+    assert (wrote.returncode, wrote.stderr) == (0, "")
+    theirs = journal.post(MARK, user).json["uid"]
+    assert journal.get(f"/entries/{wrote.stdout.strip()}", user).json["text"] == text
+    lost = entry_under(scene, user, f"oseh_ujmk_no{user}", new_key())
+    read = run_node(scene, "read", user)
+    assert (read.returncode, read.stderr) == (0, "")
+    entries = [json.loads(line) for line in read.stdout.splitlines()]
+    assert [(e["uid"], e["text"]) for e in entries] == [(theirs, MARK), (wrote.stdout.strip(), text), (lost, None)]
+
+
+def test_node_tells_an_outage_from_what_is_final(scene, user):
+    refused = run_node(scene, "write", 999_999, text=MARK)
+    assert (refused.returncode, refused.stderr) == (1, "journal_seal: no_key: user 999999 has no key\n")
+    try:
+        scene.proxy.faults = faults.always(faults.SLOW_DOWN)
+        refused = run_node(scene, "write", user, text=MARK, JOURNAL_FETCH_TIMEOUT="1")
+    finally:
+        scene.proxy.faults = []
+    assert refused.returncode == 75
+    assert refused.stderr.startswith("journal_seal: store_unavailable: ") and MARK not in refused.stderr
+    assert run_node(scene, "read", user).stdout == ""
 
 
 def run(command, scene, **env):

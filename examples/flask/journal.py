@@ -9,6 +9,12 @@ from contextlib import closing
 
 import sqlite_journal_crypt
 
+#: Stores a token whose key is still there.
+STORE = """
+    INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at) SELECT ?1, ?2, ?3, ?4, ?5
+    WHERE EXISTS (SELECT 1 FROM user_journal_master_keys WHERE uid = ?3 AND user_id = ?2)
+"""
+
 _of_thread = threading.local()
 
 
@@ -47,16 +53,14 @@ def word(error):
 
 def write(user_id, text):
     """Stores an entry and gives its uid."""
-    # Two steps: the first may wait for a key, the second holds the database's write lock.
-    sql = "SELECT key_uid, token FROM journal_seal(?, ?)"
-    key_uid, token = connection().execute(sql, (user_id, text)).fetchone()
     uid = f"oseh_je_{secrets.token_urlsafe(16)}"
-    with connection() as transaction:
-        transaction.execute(
-            "INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at) VALUES (?, ?, ?, ?, ?)",
-            (uid, user_id, key_uid, token, time.time()),
-        )
-    return uid
+    while True:
+        # Two steps: the first may wait for a key, the second holds the database's write lock.
+        key_uid, token = connection().execute("SELECT key_uid, token FROM journal_seal(?, ?)", (user_id, text)).fetchone()
+        with connection() as transaction:
+            if transaction.execute(STORE, (uid, user_id, key_uid, token, time.time())).rowcount:
+                return uid
+        # The key's row was deleted in between. Sealed once more, it is under the next key, or there is none and this raises.
 
 
 def read(user_id, uid):
