@@ -2,22 +2,18 @@
 
 import json
 import os
-import shutil
-import tempfile
 import time
 import uuid
-from contextlib import ExitStack
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 from .credentials import Credentials
-from .daemon import Daemon, ServerFailed, run
+from .daemon import ServerFailed, run
 from .debian import unpacked
-from .port import LOOPBACK, Port
 from .s3 import S3Client
+from .server import Server, new_credentials
 
 _CACHE = Path(__file__).resolve().parents[2] / "target" / "ceph"
 _PACKAGES = ("radosgw", "ceph-mon", "ceph-osd")
@@ -38,7 +34,7 @@ class User:
         return f"arn:aws:iam:::user/{self.name}"
 
 
-class Ceph:
+class Ceph(Server):
     """A running cluster with one user. It verifies signatures, keeps versions and delete markers, and
     answers conditional requests.
 
@@ -47,29 +43,9 @@ class Ceph:
     Needs Debian's apt and dpkg; the packages stay in `target/ceph` for later runs.
     """
 
-    host = LOOPBACK
-    region = "us-east-1"
-
     def __init__(self, session_tokens=False):
-        with ExitStack() as stack:
-            self.state = Path(tempfile.mkdtemp(prefix="ceph-"))
-            stack.callback(shutil.rmtree, self.state, ignore_errors=True)
-            self._root = unpacked(_PACKAGES, _CACHE)
-            self._daemons = []
-            self._start(stack, session_tokens)
-            self.owner = self.create_user("owner")
-            self.close = stack.pop_all().close
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    @property
-    def endpoint(self):
-        """URL of the S3 service."""
-        return f"http://{self.host}:{self.port}"
+        self._session_tokens = session_tokens
+        super().__init__()
 
     @property
     def access_key(self):
@@ -81,14 +57,9 @@ class Ceph:
         """The first user's secret key."""
         return self.owner.secret_key
 
-    @property
-    def pids(self):
-        """Process ids of the daemons."""
-        return [daemon.pid for daemon in self._daemons]
-
     def create_user(self, name):
         """A new `User`, without rights on buckets of others."""
-        user = User(name, f"AK{uuid.uuid4().hex[:18].upper()}", uuid.uuid4().hex)
+        user = User(name, *new_credentials())
         self._admin(
             "user", "create", f"--uid={name}", f"--display-name={name}",
             f"--access-key={user.access_key}", f"--secret-key={user.secret_key}",
@@ -118,13 +89,11 @@ class Ceph:
             answer.findtext("{*}SessionToken"), seconds,
         )
 
-    def _start(self, stack, session_tokens):
-        mon_port, port = Port(), Port()
-        stack.callback(mon_port.close)
-        stack.callback(port.close)
-        self.port = port.number
+    def _start(self):
+        self._root = unpacked(_PACKAGES, _CACHE)
+        mon_port = self._free_port()
         fsid, osd_uuid = uuid.uuid4(), uuid.uuid4()
-        mon_address = f"v1:{self.host}:{mon_port.number}"
+        mon_address = f"v1:{self.host}:{mon_port}"
         lib = next(self._root.glob("usr/lib/*/ceph")).parent
         python_path = self._root / "usr/lib/python3/dist-packages"
         self._env = {
@@ -132,8 +101,8 @@ class Ceph:
             "LD_LIBRARY_PATH": f"{lib}:{lib}/ceph:{self._root}/lib/{lib.name}",
         }
         (self.state / "ceph.conf").write_text(_CONFIG.read_text().format(
-            fsid=fsid, host=self.host, mon_port=mon_port.number, port=self.port, lib=lib, state=self.state,
-            session_tokens=session_tokens, sts_key=uuid.uuid4().hex[:16],
+            fsid=fsid, host=self.host, mon_port=mon_port, port=self.port, lib=lib, state=self.state,
+            session_tokens=self._session_tokens, sts_key=uuid.uuid4().hex[:16],
         ))
         for folder in ("mon", "osd", "rgw"):
             (self.state / folder).mkdir()
@@ -141,35 +110,26 @@ class Ceph:
         monmap = self.state / "monmap"
         self._run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[{mon_address}]", monmap, config=False)
         self._run("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap)
-        self._start_daemon(stack, "ceph-mon", "-i", "a")
+        self._start_program("ceph-mon", "-i", "a")
         self._ceph("osd", "new", osd_uuid, 0)
         self._run("ceph-osd", "-i", 0, "--mkfs", "--osd-uuid", osd_uuid)
         self._ceph("osd", "crush", "add", "osd.0", "1.0", "host=h", "root=default")
         # It takes the first free ports from 6800 up by itself; neighbours of other runs do no harm.
-        self._start_daemon(stack, "ceph-osd", "-i", 0)
-        self._start_daemon(stack, "radosgw", "-n", "client.rgw").wait_until(self._answers, seconds=60)
+        self._start_program("ceph-osd", "-i", 0)
+        self._start_program("radosgw", "-n", "client.rgw").wait_until(self._answers, seconds=60)
+        self.owner = self.create_user("owner")
 
     def _answers(self):
         self._require_running()
-        connection = HTTPConnection(self.host, self.port, timeout=5)
-        try:
-            connection.request("GET", "/")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+        return self._status() == 200
 
     def _require_running(self):
         for daemon in self._daemons:
             daemon.require_running()
 
-    def _start_daemon(self, stack, program, *words):
+    def _start_program(self, program, *words):
         argv = [self._root / "usr/bin" / program, "-c", self.state / "ceph.conf", "-f", *words]
-        daemon = Daemon(argv, log=self.state / f"{program}.out", env=self._env)
-        stack.callback(daemon.stop)
-        self._daemons.append(daemon)
-        return daemon
+        return self._start_daemon(argv, f"{program}.out", self._env)
 
     def _admin(self, *words):
         self._run("radosgw-admin", "-n", "client.rgw", *words)
