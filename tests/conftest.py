@@ -17,6 +17,9 @@ LIBRARY = TARGET / "release" / ("libjournal_crypt.dylib" if sys.platform == "dar
 SQLITE3 = shutil.which(os.environ.get("SQLITE3", "sqlite3"))
 PREFIX = "s3_files/journals/keys/master/"
 
+# Its fixtures are every test's: the servers, and key stores on them.
+pytest_plugins = ["stores"]
+
 
 def pytest_configure():
     # The extension reads its configuration from the environment: a test gives it all that it gets.

@@ -1,12 +1,10 @@
 """A journal whose keys are objects in a bucket of a real server, behind a proxy that does harm when told to."""
 
-import uuid
 from urllib.parse import quote
 
 from child import Child
 from conftest import LIBRARY, PREFIX, Database, new_key
-from servers.proxy import FaultProxy
-from servers.s3 import S3Client
+from stores import Bucket
 
 KEY_UID = "oseh_ujmk_1"
 
@@ -22,17 +20,8 @@ class Scene:
         self.server = server
         self.database = Database(folder / "journal.db")
         self.database.add_user(1)
-        self.bucket = f"journal-{uuid.uuid4().hex}"
-        self.s3 = S3Client(server.endpoint, server.access_key, server.secret_key, server.region)
-        assert self.s3.create_bucket(self.bucket).status == 200
-        self.proxy = FaultProxy(server.host, server.port)
-        self.env = {
-            "JOURNAL_KEY_STORE": f"s3://{self.bucket}",
-            "AWS_ENDPOINT_URL_S3": self.proxy.endpoint,
-            "AWS_REGION": server.region,
-            "AWS_ACCESS_KEY_ID": server.access_key,
-            "AWS_SECRET_ACCESS_KEY": server.secret_key,
-        }
+        store = Bucket(server, versioned=False)
+        self.bucket, self.s3, self.proxy, self.env = store.name, store.client, store.proxy, store.env
         self.secrets = []
         self._children = []
 

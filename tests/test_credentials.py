@@ -18,26 +18,19 @@ from servers.credentials import Credentials
 from servers.listener import Listener
 from servers.metadata import EcsCredentials, Imds, Sts
 from servers.proxy import FaultProxy, RedirectTarget
-from servers.rclone import Rclone
 
 READ = "SELECT journal_decrypt(1, NULL, journal_encrypt(1, 'dear diary'))"
 ROLE = "arn:aws:iam::123456789012:role/journal-role"
 EVERY_CALL_FETCHES = {"JOURNAL_CACHE_TTL": "0", "JOURNAL_CACHE_STALE": "0"}
 
 
-@pytest.fixture(scope="module")
-def server():
-    with Rclone() as server:
-        yield server
-
-
 @pytest.fixture
-def scene(server, tmp_path):
-    with Scene(server, tmp_path) as scene:
+def scene(rclone, tmp_path):
+    with Scene(rclone, tmp_path) as scene:
         scene.add_key()
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             del scene.env[name]
-        scene.secrets += [server.secret_key]
+        scene.secrets += [rclone.secret_key]
         scene.env.update(EVERY_CALL_FETCHES)
         yield scene
 

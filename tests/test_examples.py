@@ -15,17 +15,10 @@ from conftest import ROOT, SQLITE3, new_key
 from cryptography.fernet import Fernet
 from scene import Scene
 from servers import faults
-from servers.rclone import Rclone
 
 MARK = "the-fog-lifted-at-ten"
 #: Under these settings an outage shows within a second, and a key is never used unchecked for long.
 QUICK = {"JOURNAL_FETCH_TIMEOUT": "1"}
-
-
-@pytest.fixture(scope="module")
-def rclone():
-    with Rclone() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

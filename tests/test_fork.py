@@ -18,7 +18,6 @@ from conftest import LIBRARY
 from cryptography.fernet import Fernet
 from scene import Scene
 from servers import faults
-from servers.rclone import Rclone
 
 WARM, SLOW, COLD = "oseh_ujmk_warm", "oseh_ujmk_slow", "oseh_ujmk_cold"
 CHILDREN = 3
@@ -112,8 +111,8 @@ class Held(faults.Fault):
 
 
 @pytest.fixture
-def scene(tmp_path):
-    with Rclone() as server, Scene(server, tmp_path) as scene:
+def scene(rclone, tmp_path):
+    with Scene(rclone, tmp_path) as scene:
         yield scene
 
 

@@ -7,8 +7,6 @@ import sys
 
 from conftest import LIBRARY, PREFIX
 from stores import ADMIN, Folder, admin, rows
-# pytest finds fixtures by name, also imported ones.
-from stores import bucket, ceph, rclone, s3, store, users  # noqa: F401
 
 
 def killed_at(bucket, host, number, served):

@@ -7,15 +7,8 @@ import pytest
 from conftest import PREFIX, new_key
 from scene import KEY_UID, Scene
 from servers import faults
-from servers.ceph import Ceph
 
 USERS = range(2, 42)
-
-
-@pytest.fixture(scope="module")
-def ceph():
-    with Ceph() as server:
-        yield server
 
 
 @pytest.fixture

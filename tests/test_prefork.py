@@ -14,15 +14,14 @@ from conftest import LIBRARY, new_key
 from cryptography.fernet import Fernet
 from scene import Scene
 from servers.port import LOOPBACK, Port
-from servers.rclone import Rclone
 
 WORKERS = 4
 USERS = range(1, 41)
 
 
 @pytest.fixture
-def scene(tmp_path):
-    with Rclone() as server, Scene(server, tmp_path) as scene:
+def scene(rclone, tmp_path):
+    with Scene(rclone, tmp_path) as scene:
         for user in USERS:
             uid, key = f"oseh_ujmk_{user}", new_key()
             if user > 1:

@@ -11,8 +11,6 @@ from conftest import LIBRARY, PREFIX, ROOT, SQLITE3
 from host import Host
 from servers.faults import INTERNAL_ERROR, always
 from stores import ADMIN, Folder, admin, rows
-# pytest finds fixtures by name, also imported ones.
-from stores import bucket, ceph, rclone, s3, store, users  # noqa: F401
 
 
 def recipe(name, database, store, env=ADMIN, code=0, **parameters):

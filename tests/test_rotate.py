@@ -15,8 +15,6 @@ from conftest import LIBRARY, PREFIX, SQLITE3, run_shell
 from host import Host
 from servers.faults import ACCESS_DENIED, INTERNAL_ERROR, NO_SUCH_KEY, BlackHole, Close, always
 from stores import ADMIN, Folder, admin, rows
-# pytest finds fixtures by name, also imported ones.
-from stores import bucket, ceph, rclone, s3, store, users  # noqa: F401
 
 
 def test_the_functions_are_there_only_for_an_administrator(users, key_store):

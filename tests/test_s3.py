@@ -17,25 +17,12 @@ from servers import faults
 from servers.ceph import Ceph
 from servers.message import Response
 from servers.proxy import RedirectTarget
-from servers.rclone import Rclone
 
 #: What a call may take beyond its timeout on a machine that is busy.
 MARGIN = 2.0
 
 ENCRYPT = "SELECT journal_encrypt(1, 'text')"
 NAMED = "SELECT journal_encrypt(1, 'text', ?)"
-
-
-@pytest.fixture(scope="module")
-def ceph():
-    with Ceph() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def rclone():
-    with Rclone() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ from host import Host
 from servers.faults import ACCESS_DENIED, Status
 from servers.message import Response, headers
 from stores import Bucket, admin, rows
-# pytest finds fixtures by name, also imported ones.
-from stores import bucket, ceph, rclone, s3, store, users  # noqa: F401
 
 
 def test_a_shredded_key_is_gone_and_its_neighbour_stays(users, store):
