@@ -160,7 +160,7 @@ def verdict(report):
     assert not report["complaints"], report["complaints"][:10]
     # One that is replaced by another has crashed or hung.
     assert report["workers begun"] == len(report["workers"]) == WORKERS, report
-    assert all(stats["fetches"] for stats in report["workers"].values()), "not every worker worked"
+    assert sum(stats["fetches"] > 0 for stats in report["workers"].values()) > 1, "one worker did it all"
     assert report["refused"]["store_unavailable"] and set(report["refused"]) <= TYPED, report["refused"]
     assert min(report["done"][action] for action in ("write", "read", "list")) > 10, report["done"]
 

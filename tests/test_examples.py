@@ -130,7 +130,9 @@ def test_what_is_no_entry_is_refused(body, status, journal, user):
 def test_a_lost_entry_shows_as_gone_and_hides_no_other(journal, scene, user):
     readable = journal.post(MARK, user).json["uid"]
     scene.database.add_key(user, f"oseh_ujmk_lost{user}", created_at=-1.0)  # no object was ever there
-    for key_uid, word in [(f"oseh_ujmk_lost{user}", "key_lost"), (f"oseh_ujmk_no{user}", "key_not_found")]:
+    for key_uid, word in [
+        (f"oseh_ujmk_lost{user}", "key_lost"), (f"oseh_ujmk_no{user}", "key_not_found"), (f"oseh_ujmk_{user}", "token_invalid"),
+    ]:  # fmt: skip
         lost = entry_under(scene, user, key_uid, new_key())
         one = journal.get(f"/entries/{lost}", user)
         assert (one.status, one.json) == (410, {"error": word})

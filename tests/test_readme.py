@@ -278,6 +278,13 @@ def wrong_log_lines(text):
     return wrong + [f"the line {form} is not documented" for form in sorted(written - met)]
 
 
+def wrong_picture(text):
+    """The errors that the picture shows."""
+    shown = set(re.findall(r'class="word[^>]*>(\w+)<', (ROOT / "docs" / "path.svg").read_text()))
+    documented = {cells[0].strip("`") for cells in rows(section(text, "Errors"))}
+    return [f"the picture shows {word}" for word in shown - documented] if shown else ["the picture shows no error"]
+
+
 def wrong_links(text):
     titles = re.findall(r"^#+ (.*)", text, re.MULTILINE)
     anchors = {"#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
@@ -292,7 +299,7 @@ def test_the_examples_give_what_they_show(tmp_path):
     assert wrong_examples(README, tmp_path / "new") == []
 
 
-@pytest.mark.parametrize("check", [wrong_functions, wrong_card, wrong_errors, wrong_variables, wrong_log_lines, wrong_links])
+@pytest.mark.parametrize("check", [wrong_functions, wrong_card, wrong_errors, wrong_variables, wrong_log_lines, wrong_picture, wrong_links])
 def test_the_reference_names_what_there_is(check):
     assert check(README) == []
 
@@ -344,6 +351,7 @@ def test_a_wrong_example_is_seen(correct, wrong, complaint, tmp_path):
         (wrong_log_lines, "`fetch tried again: …`", "`fetch tried: …`", "the line fetch tried again: {error} is not documented"),
         (wrong_log_lines, "`fetch tried again: …`", "`fetch tried: …`", "the line fetch tried: … is never written"),
         (wrong_log_lines, "; it is kept for now`", "; it is kept`", 'the line check of key "…" failed: …; it is kept is never written'),
+        (wrong_picture, "| `token_invalid` |", "| `token_wrong` |", "the picture shows token_invalid"),
         (wrong_links, "](#errors)", "](#error)", "#error"),
         (wrong_links, "](LICENSE-MIT)", "](LICENSE)", "LICENSE"),
     ],
