@@ -170,7 +170,8 @@ def test_killed_before_any_statement_that_writes_it_has_lost_nothing_and_the_nex
     # The transactions of three batches, then the file.
     pair = ["INSERT", "DELETE"]
     assert met == [
-        "BEGIN", *pair * 2, "COMMIT", "BEGIN", *pair * 2, "COMMIT", "BEGIN", *pair, "COMMIT", "VACUUM", "PRAGMA", "DROP",
+        "BEGIN", *pair * 2, "COMMIT", "BEGIN", *pair * 2, "COMMIT", "BEGIN", *pair, "COMMIT",
+        "VACUUM", "PRAGMA", "BEGIN", "DROP", "COMMIT",
     ]  # fmt: skip
 
 
@@ -217,6 +218,20 @@ def test_an_entry_that_is_edited_while_it_is_sealed_keeps_its_edit(journal):
     assert status == 1 and "entry oseh_je_2 was changed meanwhile" in said
     assert journal.migrate().returncode == 0
     assert {uid: text for uid, _, text, _ in journal.entries()} == {**TEXTS, "oseh_je_2": edit}
+
+
+def test_an_entry_that_comes_after_the_last_batch_is_not_dropped_with_the_table(journal):
+    late = (99, "oseh_je_late", 1, f"{MARK}-late", 0.0)
+    with journal.step_by_step() as steps:
+        for statement in steps:
+            if statement == "BEGIN IMMEDIATE":
+                with journal.writing() as connection:
+                    connection.execute("INSERT INTO plain_entries VALUES (?, ?, ?, ?, ?)", late)
+        status, said = steps.end()
+    assert status == 1 and "somebody has written to plain_entries" in said
+    assert journal.migrate().returncode == 0
+    assert {uid: text for uid, _, text, _ in journal.entries()} == {**TEXTS, "oseh_je_late": f"{MARK}-late"}
+    assert MARK.encode() not in journal.bytes()
 
 
 def test_while_somebody_reads_the_log_is_not_empty_and_this_is_said(journal):

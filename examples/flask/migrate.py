@@ -56,11 +56,14 @@ def migrate(connection, batch):
     say(f"{left} entries to move")
     while done := move(connection, batch):
         moved += done
-        left = count(connection, "plain_entries")
-        say(f"moved {moved}, {left} to go, {moved / (time.monotonic() - start):.0f} a second")
+        say(f"moved {moved}, {left - moved} to go, {moved / (time.monotonic() - start):.0f} a second")
     say("all entries are moved; writing the file anew")
     scrub(connection)
-    connection.execute("DROP TABLE plain_entries")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if count(connection, "plain_entries"):
+            raise Stopped("somebody has written to plain_entries: stop what does, and run this again")
+        connection.execute("DROP TABLE plain_entries")
     say("done")
 
 
