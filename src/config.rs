@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -130,11 +130,14 @@ impl Config {
         })
     }
 
-    /// The configuration that these variables make; see [`crate::fuzzing`].
-    pub(crate) fn of_variables(variables: &[(String, OsString)]) -> Result<Self, ConfigError> {
+    /// The configuration of an environment with these variables and no others, for tests and
+    /// [`crate::fuzzing`].
+    pub(crate) fn of_variables<N: AsRef<str>, V: AsRef<OsStr>>(
+        variables: &[(N, V)],
+    ) -> Result<Self, ConfigError> {
         let lookup = |name: &str| {
-            let (_, value) = variables.iter().find(|(n, _)| n == name)?;
-            Some(value.clone())
+            let (_, value) = variables.iter().find(|(n, _)| n.as_ref() == name)?;
+            Some(value.as_ref().to_owned())
         };
         Self::read(&Environment(&lookup), None)
     }
@@ -284,19 +287,6 @@ impl Environment<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    impl Config {
-        /// The configuration of an environment with these variables and no others.
-        pub(crate) fn of_variables<T: AsRef<str>>(
-            variables: &[(&str, T)],
-        ) -> Result<Self, ConfigError> {
-            let lookup = |name: &str| {
-                let (_, value) = variables.iter().find(|(n, _)| *n == name)?;
-                Some(OsString::from(value.as_ref()))
-            };
-            Self::read(&Environment(&lookup), Some("sqlite3"))
-        }
-    }
 
     pub(super) fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::of_variables(variables)
