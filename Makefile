@@ -222,7 +222,7 @@ rqlited:
 sqlite3-shell:
 	@missing=; command -v $(SQLITE3) >/dev/null || missing=" sqlite3"; $(install_missing)
 
-# For sqlite-jdbc, which loads the extension too.
+# For sqlite-jdbc, one of the hosts of the tests; Node and Go come with tests/requirements.txt.
 java:
 	@missing=; command -v javac >/dev/null || missing+=" default-jdk-headless"; \
 	command -v mvn >/dev/null || missing+=" maven"; $(install_missing)

@@ -1,9 +1,9 @@
 """SQL in a Python process of its own, whose environment is the test's: the extension reads its configuration
 once for each process.
 
-The process (this file, as a program) takes one JSON object a line and answers with one. It opens a connection for
-each SQLite library that it is asked to use, `sqlite3` or `apsw`, and loads the extension on it; what SQLite logs
-under `apsw` goes to its stderr.
+The process (this file, as a program) takes one JSON object a line and answers with one. It opens the connections that
+it is asked to use, of the SQLite library `sqlite3` or `apsw`, and loads the extension on them; what SQLite logs under
+`apsw` goes to its stderr. `drivers.py` has programs of other languages that do the same, and says what can be asked.
 """
 
 import json
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 
 class SqlError(Exception):
@@ -26,19 +27,20 @@ class SqlError(Exception):
 class Child:
     """A process with `env` and nothing else of ours, and a database open in it.
 
-    `secrets` are texts that must not stand in anything it says: answers, errors, log. `close` looks.
+    `secrets` are texts that must not stand in anything it says: answers, errors, log. `close` looks. `command` starts
+    another program than this one, which is given the database and the library too.
     """
 
     #: Seconds for one answer; far above any timeout of the extension.
     PATIENCE = 60
 
-    def __init__(self, database, library, env, secrets=(), host="sqlite3"):
+    def __init__(self, database, library, env, secrets=(), host="sqlite3", command=(sys.executable, __file__)):
         self.host, self._secrets, self._said = host, [s for s in secrets if s], []
         #: Seconds that the last statement took.
         self.seconds = None
         self._stderr = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(database), str(library)], env={"PATH": os.defpath, **env},
+            [*command, str(database), str(library)], env={"PATH": os.defpath, **env},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
         )
 
@@ -130,34 +132,70 @@ def connect(host, database, library):
         import sqlite3
 
         connection = sqlite3.connect(database, isolation_level=None)
-        connection.enable_load_extension(True)
-        connection.load_extension(library)
     else:
         import apsw
 
         if not hasattr(connect, "logging"):
             connect.logging = apsw.config(apsw.SQLITE_CONFIG_LOG, lambda _, text: print("log:", text, file=sys.stderr))
         connection = apsw.Connection(database)
-        connection.enable_load_extension(True)
-        connection.load_extension(library)
+    connection.enable_load_extension(True)
+    connection.load_extension(library)
+    connection.enable_load_extension(False)
     return connection
+
+
+def trips(connection, sql, thread, times):
+    """How many texts come back as they went."""
+    right = 0
+    for turn in range(times):
+        text = f"thread {thread} turn {turn}"
+        right += connection.execute(sql, [text]).fetchall()[0][0] == text
+    connection.close()
+    return right
+
+
+def rows(connection, asked):
+    """The rows that a statement gives. While it runs, the next line of the input interrupts it where that is asked."""
+    reader = threading.Thread(target=lambda: (sys.stdin.readline(), connection.interrupt()))
+    if "interruptible" in asked:
+        reader.start()
+    try:
+        found = connection.execute(asked["sql"], [_value(p) for p in asked["parameters"]]).fetchall()
+    finally:
+        if "interruptible" in asked:
+            reader.join()
+    return [[_plain(v) for v in row] for row in found]
+
+
+def answer(connections, asked, database, library):
+    """What a request is answered with; `connections` are those that are open."""
+    host, start = asked["host"], time.monotonic()
+    name = (host, asked.get("on"))
+    try:
+        if "threads" in asked:
+            def work(thread):
+                return trips(connect(host, database, library), asked["sql"], thread, asked["times"])
+
+            with ThreadPoolExecutor(asked["threads"]) as pool:
+                told = {"rows": [[sum(pool.map(work, range(asked["threads"])))]]}
+        elif "close" in asked:
+            connections.pop(name).close()
+            told = {"rows": []}
+        else:
+            if name not in connections:
+                connections[name] = connect(host, database, library)
+                start = time.monotonic()
+            told = {"rows": rows(connections[name], asked)}
+    except Exception as error:
+        code = getattr(error, "sqlite_errorcode", getattr(error, "extendedresult", None))
+        told = {"error": str(error), "kind": type(error).__name__, "code": code}
+    return {**told, "seconds": time.monotonic() - start}
 
 
 def main(database, library):
     connections = {}
     for line in sys.stdin:
-        request, answer, start = json.loads(line), {}, time.monotonic()
-        try:
-            host = request["host"]
-            if host not in connections:
-                connections[host] = connect(host, database, library)
-                start = time.monotonic()
-            rows = connections[host].execute(request["sql"], [_value(p) for p in request["parameters"]]).fetchall()
-            answer["rows"] = [[_plain(v) for v in row] for row in rows]
-        except Exception as error:
-            answer.update(error=str(error), kind=type(error).__name__)
-        answer["seconds"] = time.monotonic() - start
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer(connections, json.loads(line), database, library)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The programs and drivers that load the extension: the sqlite3 shell, Python's sqlite3 and apsw, Java's sqlite-jdbc."""
+"""How a program loads the extension: by which name, again, from threads, and beside another SQLite library.
+
+What it then does is the same in all hosts: test_behaviour.py.
+"""
 
 import os
 import shutil
@@ -9,22 +12,13 @@ import threading
 import time
 
 import pytest
-from child import Child, SqlError
-from conftest import LIBRARY, ROOT, SQLITE3, TARGET
-from cryptography.fernet import Fernet
+from child import Child
+from conftest import LIBRARY, SQLITE3
 from servers import faults
 from servers.proxy import FaultProxy
 
-SQLITE_JDBC = "3.53.4.0"
 KEY_UID = "oseh_ujmk_1"
 TEXT = "a private entry, café ☕ 日本"
-
-#: Settings that cannot be used, and the reason that a load gives.
-REFUSALS = [
-    ({"JOURNAL_CACHE_KEYS": "many"}, "journal_crypt: JOURNAL_CACHE_KEYS: not a number"),
-    ({"JOURNAL_KEY_STORE": "ftp://x"}, "journal_crypt: JOURNAL_KEY_STORE: neither s3://bucket nor file:///directory"),
-    ({"JOURNAL_REPLICATED": "maybe"}, "journal_crypt: JOURNAL_REPLICATED: neither auto, on nor off"),
-]
 
 SECOND_LIBRARY = (
     "journal_crypt: another SQLite library in this process has loaded this file already; "
@@ -80,14 +74,6 @@ def test_the_shell_loads_it_by_its_file_name(load, installed, database, key_stor
     assert [line for line in done.stdout.splitlines() if line] == [f"read: {TEXT}", "again"]
 
 
-@pytest.mark.parametrize("setting, reason", REFUSALS, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
-def test_the_shell_gives_the_reason_of_a_refused_load(setting, reason, installed, database, key_store):
-    done = shell(installed, database, ".load ./journal_crypt\n", {**key_store.env, **setting})
-    assert reason in done.stderr
-    done = shell(installed, database, "SELECT load_extension('./journal_crypt');\n", {**key_store.env, **setting})
-    assert reason in done.stderr
-
-
 def ours(text):
     """The text of a refused load without what SQLite and the driver put before it."""
     before, begin, rest = text.partition("error during initialization: ")
@@ -96,28 +82,6 @@ def ours(text):
 
 
 # ---- Python -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("host", ["sqlite3", "apsw"])
-def test_a_python_driver_writes_and_reads(host, database, key_store, key):
-    with Child(database.path, LIBRARY, key_store.env, [key], host) as child:
-        for user in [1, 1.0]:
-            token = child.value("SELECT journal_encrypt(?, ?)", user, TEXT)
-            assert Fernet(key).decrypt(token).decode() == TEXT
-            assert child.value("SELECT journal_decrypt(?, ?, ?)", user, KEY_UID, token) == TEXT
-        for sql, kind in [("SELECT journal_decrypt(1, NULL, 'x')", {"OperationalError", "SQLError"})]:
-            with pytest.raises(SqlError) as raised:
-                child.run(sql)
-            assert raised.value.kind in kind
-            assert str(raised.value) == "journal_decrypt: token_invalid: not a Fernet token under any key of user 1"
-
-
-@pytest.mark.parametrize("host", ["sqlite3", "apsw"])
-@pytest.mark.parametrize("setting, reason", REFUSALS, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
-def test_a_python_driver_gives_the_reason_of_a_refused_load(host, setting, reason, database, key_store):
-    with Child(database.path, LIBRARY, {**key_store.env, **setting}, host=host) as child:
-        for _ in range(2):
-            assert ours(child.error("SELECT 1")) == reason
 
 
 @pytest.mark.parametrize("first, second", [("sqlite3", "apsw"), ("apsw", "sqlite3")])
@@ -304,57 +268,3 @@ def test_an_interrupt_ends_a_call_that_waits_and_no_other(database, key):
             watchdog.cancel()
             process.kill()
             process.communicate()
-
-
-# ---- Java -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def java():
-    """The command that runs the Java application; the driver stays in target/java for later runs."""
-    folder = TARGET / "java"
-    jar = folder / f"sqlite-jdbc-{SQLITE_JDBC}.jar"
-    for program in ["java", "javac", "mvn"]:
-        assert shutil.which(program), f"{program} is missing: Debian has it in default-jdk-headless and maven"
-    if not jar.exists():
-        done = subprocess.run(
-            ["mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
-             f"-Dartifact=org.xerial:sqlite-jdbc:{SQLITE_JDBC}", f"-DoutputDirectory={folder.resolve()}"],
-            cwd=TARGET, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    classes = folder / "classes"
-    done = subprocess.run(
-        ["javac", "-d", classes, ROOT / "tests" / "hosts" / "Journal.java"], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return ["java", "-cp", f"{jar}{os.pathsep}{classes}", "Journal"]
-
-
-def run_java(java, database, extension, env):
-    # As on a machine of anybody's: Java must not read its arguments and write its output as ASCII.
-    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **env}
-    command = [*java, str(database.path), str(extension), TEXT]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-
-
-def test_java_writes_and_reads(java, installed, database, key_store, key):
-    done = run_java(java, database, installed / "journal_crypt", key_store.env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines() == [
-        f"oseh_je_long {TEXT}",
-        f"oseh_je_double {TEXT}",
-        "[SQLITE_ERROR] SQL error or missing database "
-        "(journal_decrypt: token_invalid: not a Fernet token under any key of user 1)",
-        "read back by threads: 400",
-    ]
-    with database.writing() as connection:
-        tokens = [token for (token,) in connection.execute("SELECT token FROM journal_entries")]
-    assert [Fernet(key).decrypt(token).decode() for token in tokens] == [TEXT, TEXT]
-
-
-@pytest.mark.parametrize("setting, reason", REFUSALS, ids=lambda x: next(iter(x)) if isinstance(x, dict) else "")
-def test_java_is_given_the_reason_of_a_refused_load(setting, reason, java, installed, database, key_store, key):
-    done = run_java(java, database, installed / "journal_crypt", {**key_store.env, **setting})
-    assert done.returncode == 3
-    assert reason in done.stdout
