@@ -12,6 +12,7 @@ import venv
 
 import pytest
 from conftest import ROOT, TARGET
+from drivers import BUILT, COMMANDS, NODE, build
 from packages import PACKAGE, PATH, Example, made, release_archive, run, unpack
 from test_readme import matches
 
@@ -110,3 +111,91 @@ def test_rust_loads_it(unpacked):
         CARGO_HOME=os.environ.get("CARGO_HOME", f"{home}/.cargo"), RUSTUP_HOME=os.environ.get("RUSTUP_HOME", f"{home}/.rustup"),
     )  # fmt: skip
     assert shown and matches(shown, printed.splitlines())
+
+
+# ---- The drivers of other languages -----------------------------------------------------------------------------
+
+
+def test_go_loads_it(unpacked):
+    build("go")
+    source, shown = Example("Go").only("go")
+    (unpacked / "main.go").write_text(source)
+    for file in ["go.mod", "go.sum"]:
+        shutil.copy(ROOT / "tests" / "hosts" / file, unpacked)
+    cache = BUILT / "cache"  # of the modules, and of what was compiled of them
+    printed = run(
+        ["go", "run", "."], unpacked, PATH=PATH, GOPATH=str(cache / "go"), GOCACHE=str(cache / "go-build"),
+        GOFLAGS="-modcacherw", GOTOOLCHAIN="local", CGO_ENABLED="1", CGO_CFLAGS="-O0",
+    )  # fmt: skip
+    assert shown and matches(shown, printed.splitlines())
+
+
+def test_java_loads_it(unpacked):
+    build("java")
+    source, shown = Example("Java").only("java")
+    (unpacked / "Example.java").write_text(source)
+    java, option, path, _ = COMMANDS["sqlite-jdbc"][1]
+    printed = run([java, option, path, "Example.java"], unpacked, PATH=PATH)
+    assert shown and matches(shown, printed.splitlines())
+
+
+# ---- Node -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory):
+    """A directory with nothing but the npm package, installed as README says."""
+    build("node")
+    folder = tmp_path_factory.mktemp("node")
+    shutil.copy(made("*.tgz"), folder)
+    run(["bash", "-euc", Example("Node").only("sh")[0]], folder, PATH=PATH)
+    return folder
+
+
+@pytest.fixture
+def node(application):
+    """Runs a script there, with the drivers of the tests; what it printed, by line."""
+
+    def run_script(script, name="example.cjs", **env):
+        (application / name).write_text(script)
+        return run([NODE, name], application, NODE_PATH=str(BUILT / "node" / "node_modules"), **env).splitlines()
+
+    return run_script
+
+
+def test_the_npm_package_loads_in_better_sqlite3(node):
+    source, shown = Example("Node").only("js")
+    assert shown and matches(shown, node(source))
+
+
+def test_the_npm_package_loads_in_node_sqlite_and_leaves_extension_loading_off(node):
+    script = """
+        import { DatabaseSync } from "node:sqlite";
+        import { load, getLoadablePath } from "sqlite-journal-crypt";
+        const journal = new DatabaseSync(":memory:", { allowExtension: true });
+        try {
+          load(journal);
+          console.log("loaded", journal.prepare("SELECT journal_version() AS version").get().version);
+        } catch (error) {
+          console.log("refused", error.message);
+        }
+        try {
+          journal.loadExtension(getLoadablePath());
+          console.log("still on");
+        } catch (error) {
+          console.log(error.message);
+        }
+    """
+    loaded, after = node(script, "example.mjs")
+    assert loaded == f"loaded {PACKAGE['version']}" and "not allowed" in after
+    refused, after = node(script, "example.mjs", JOURNAL_CACHE_KEYS="many")
+    assert refused.startswith("refused") and "JOURNAL_CACHE_KEYS: not a number" in refused
+    assert "not allowed" in after
+
+
+def test_the_npm_package_says_that_it_has_no_library_for_a_platform(node):
+    script = """
+        Object.defineProperty(process, "arch", { value: "mips" });
+        try { require("sqlite-journal-crypt").getLoadablePath(); } catch (error) { console.log(error.message); }
+    """
+    assert node(script) == ["sqlite-journal-crypt has no library for linux-mips in this package"]
