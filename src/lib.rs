@@ -43,6 +43,9 @@
 //! The row is the authority and the cache only saves a fetch: a key whose row is gone cannot be used,
 //! however warm its bytes are. Every fault is an SQL error whose text is `<function>: <word>:
 //! <sentence>` ([`error`]).
+//!
+//! The product is the file that SQLite loads. What can be linked is for this package's own tests: it brings the
+//! bindings' SQLite 3.39.4, and an allocator for the whole program.
 
 pub mod cache;
 pub mod cipher;
