@@ -66,9 +66,10 @@ test: build dist sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Pytho
 test-rqlite: rqlited build dist sqlite3-shell $(VENV)/ready  ## Run the tests on real nodes of rqlite: the rqlited of PATH, or of RQLITED=…
 	@RQLITED="$$(command -v $(RQLITED))" $(VENV)/bin/python -m pytest tests/rqlite
 
-check: build-tools  ## Run what CI runs: formatting, lints, exported symbols, the demo and all tests
+check: build-tools  ## Run what CI runs: formatting, lints, documentation, exported symbols, the demo and all tests
 	cargo fmt --check
 	cargo clippy --release --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked --quiet
 	@$(MAKE) --no-print-directory symbols demo
 	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
 	else echo "test-rqlite: left out, there is no $(RQLITED) here"; fi

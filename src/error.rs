@@ -2,7 +2,7 @@
 //!
 //! The text is `<function>: <word>: <sentence>`. The words are the contract that applications match
 //! on. A sentence names the operation and the key, and never holds a key byte, a plaintext, a token
-//! or a credential; labels of keys come from [`crate::keys::KeyUid`], which quotes a uid only where
+//! or a credential; labels of keys come from [`crate::id::KeyUid`], which quotes a uid only where
 //! it looks like one.
 
 use std::fmt;

@@ -3,7 +3,7 @@
 //!
 //! Statements are prepared once per connection and kept. A kept statement would make
 //! `sqlite3_close` fail, so it belongs to an eponymous table of ours: SQLite disconnects such tables
-//! before it counts open statements, and [`Connection::disconnected`] then finalizes what is kept.
+//! before it counts open statements, and `Connection::disconnected` then finalizes what is kept.
 //! If the close is refused for another reason, statement and table come back with the next call.
 
 use std::cell::{Cell, RefCell};

@@ -1,7 +1,7 @@
 //! The boundary with SQLite and the operating system: the only unsafe code of the project.
 //!
 //! Above this module nothing follows a pointer. Every callback that SQLite makes goes through
-//! [`guard`], so that a panic becomes an SQL error instead of unwinding into C.
+//! `guard`, so that a panic becomes an SQL error instead of unwinding into C.
 #![allow(unsafe_code)]
 
 mod allocator;
