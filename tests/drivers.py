@@ -54,9 +54,12 @@ COMMANDS = {
 @functools.cache
 def build(target):
     """Builds what is not built yet, or no longer new."""
+    # With the npm and the go of requirements.txt.
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        ["make", "-s", "-C", ROOT / "tests/hosts", target], stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+        ["make", "-s", "-C", ROOT / "tests/hosts", f"BUILT={BUILT}", target], env=env, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 
