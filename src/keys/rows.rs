@@ -3,7 +3,8 @@
 use std::ffi::CString;
 
 use crate::error::Error;
-use crate::ffi::connection::Connection;
+use crate::ffi::code;
+use crate::ffi::connection::{Connection, Statement};
 use crate::ffi::value::Value;
 use crate::id::{KeyUid, ObjectName, UserId};
 
@@ -148,23 +149,43 @@ impl Rows {
 }
 
 /// A savepoint, undone when dropped unless it was released. Without an open transaction it is one.
-pub struct Savepoint<'a> {
-    connection: &'a Connection,
+///
+/// All that undoes it is prepared before it is opened: once SQLite has found no memory, or was interrupted, it prepares
+/// and runs nothing more until the statement ends that called us. A savepoint that stayed open then would swallow all that
+/// the connection writes afterwards. What still works is what SQLite does itself when a statement ends in one of these
+/// two: it rolls the whole transaction back (<https://sqlite.org/lang_transaction.html>).
+pub struct Savepoint {
+    release: Statement,
+    undo: Statement,
+    /// A statement that writes: interrupted at its first step, it ends the transaction.
+    writing: Statement,
+    /// A statement that is reading, and not the key tables, whose lock is taken by the first INSERT: ended while there is
+    /// no memory, it ends the transaction.
+    reading: Statement,
     open: bool,
 }
 
-impl<'a> Savepoint<'a> {
+impl Savepoint {
     /// Opens one.
     ///
     /// # Errors
     /// [`Error::BadArgument`] inside a statement that writes, where SQLite allows none.
-    pub fn open(connection: &'a Connection) -> Result<Self, Error> {
+    pub fn open(connection: &Connection) -> Result<Self, Error> {
         const BUSY: i32 = 5;
-        match run(connection, "SAVEPOINT journal_crypt") {
-            Ok(()) => Ok(Self {
-                connection,
-                open: true,
-            }),
+        let mut open = connection.prepare("SAVEPOINT journal_crypt")?;
+        let mut savepoint = Self {
+            release: connection.prepare("RELEASE journal_crypt")?,
+            undo: connection.prepare("ROLLBACK TO journal_crypt")?,
+            writing: connection.prepare("BEGIN IMMEDIATE")?,
+            reading: connection.prepare("SELECT 1 UNION ALL SELECT 1 FROM temp.sqlite_master")?,
+            open: false,
+        };
+        savepoint.reading.step()?;
+        match open.step() {
+            Ok(_) => {
+                savepoint.open = true;
+                Ok(savepoint)
+            }
             Err(Error::Sqlite { code: BUSY, .. }) => Err(Error::BadArgument(
                 "it writes rows of its own, so it is called by a SELECT, not by a statement that writes"
                     .to_owned(),
@@ -178,22 +199,25 @@ impl<'a> Savepoint<'a> {
     /// # Errors
     /// SQLite's own; all is undone then.
     pub fn release(mut self) -> Result<(), Error> {
-        run(self.connection, "RELEASE journal_crypt")?;
+        self.release.step()?;
         self.open = false;
         Ok(())
     }
 }
 
-impl Drop for Savepoint<'_> {
+impl Drop for Savepoint {
     fn drop(&mut self) {
-        if self.open {
-            // Should these fail, SQLite has rolled the whole transaction back itself.
-            let _ = run(self.connection, "ROLLBACK TO journal_crypt");
-            let _ = run(self.connection, "RELEASE journal_crypt");
+        if !self.open {
+            return;
+        }
+        // Where there is no savepoint any more, SQLite has rolled the whole transaction back already.
+        let undone = self.undo.step().and_then(|_| self.release.step());
+        if let Err(Error::Sqlite {
+            code: code::INTERRUPT,
+            ..
+        }) = undone
+        {
+            let _ = self.writing.step();
         }
     }
-}
-
-fn run(connection: &Connection, sql: &str) -> Result<(), Error> {
-    connection.prepare(sql)?.step().map(drop)
 }

@@ -213,3 +213,39 @@ fn an_interrupt_from_a_progress_handler_keeps_its_code() {
         assert!((10..190).contains(&interrupted), "{interrupted}");
     });
 }
+
+#[test]
+fn an_interrupt_between_the_two_rows_of_a_new_key_leaves_neither_nor_an_open_transaction() {
+    Process::with_directory()
+        .variable("JOURNAL_ADMIN", "1")
+        .run(|| {
+            let journal = Journal::in_memory();
+            journal.run("CREATE TABLE users(id INTEGER PRIMARY KEY); INSERT INTO users VALUES (7)");
+            let handle = journal.get_interrupt_handle();
+            journal
+                .update_hook(Some(move |_, _: &str, table: &str, _| {
+                    assert_eq!(table, "s3_files");
+                    handle.interrupt();
+                }))
+                .unwrap();
+            let interrupted = journal.ask("SELECT journal_rotate_key(7)", ());
+            assert_eq!(
+                interrupted,
+                Err((
+                    SQLITE_INTERRUPT,
+                    "journal_rotate_key: interrupted".to_owned()
+                ))
+            );
+            assert!(journal.is_autocommit());
+            let rows = "SELECT (SELECT count(*) FROM s3_files), (SELECT count(*) FROM user_journal_master_keys)";
+            let counts: (i64, i64) = journal
+                .query_row(rows, (), |row| Ok((row.get(0)?, row.get(1)?)))
+                .unwrap();
+            assert_eq!(counts, (0, 0));
+            journal
+                .update_hook(None::<fn(rusqlite::hooks::Action, &str, &str, i64)>)
+                .unwrap();
+            let uid = journal.text("SELECT journal_rotate_key(7)", ());
+            assert_eq!(journal.text("SELECT journal_key_uid(7)", ()), uid);
+        });
+}
