@@ -97,14 +97,19 @@ fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Err
             "the row of another key names the object of key {uid}"
         )));
     }
-    let object = name.object.clone();
-    let outcome = session.cache()?.at_store(
-        move |store, timeout| store.shred(&object, timeout),
+    let cache = session.cache()?;
+    let (object, shredded_uid) = (name.object.clone(), uid.clone());
+    let outcome = cache.at_store(
+        move |store, timeout| {
+            let outcome = store.shred(&object, timeout);
+            // Whatever came of it, and whoever still waits for it: what is gone must not be served on, what is there
+            // is soon fetched again.
+            let evicted = cache.evict(&shredded_uid);
+            outcome.map(|shredded| (shredded, evicted))
+        },
         &mut session.waiting(),
-    );
-    // Whatever came of it: what is gone must not be served on, what is there is soon fetched again.
-    let evicted = session.cache()?.evict(&uid);
-    let shredded = outcome?.map_err(|error| undone(&uid, "deleted", error))?;
+    )?;
+    let (shredded, evicted) = outcome.map_err(|error| undone(&uid, "deleted", error))?;
     let mut not_looked_at = shredded.not_looked_at;
     not_looked_at.push(
         "caches of other processes, which serve the key for JOURNAL_CACHE_TTL seconds, and for \
