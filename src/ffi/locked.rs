@@ -2,16 +2,22 @@
 //!
 //! How much a process may lock is limited (`RLIMIT_MEMLOCK`, often 8 MiB). Past the limit values go where all memory
 //! goes, and are counted: [`Pages::unlocked`].
+//!
+//! A forked child finds them wiped, where the system can do that (`MADV_WIPEONFORK`, Linux 4.14): what its parent knew is
+//! of no use to it. Each region begins with a mark that is wiped with the values, so that none is ever used wiped,
+//! however the process was forked.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is asked of the system at a time.
 const REGION: usize = 64 * 1024;
 const ALIGNMENT: usize = 64;
+/// What a region that is not wiped begins with.
+const MARK: u64 = 0x6b65_7973_2068_6572;
 
 /// Room for values of one type. The owner's threads share it; a forked child makes its own, since another thread may
 /// have held the lock of this one.
@@ -33,13 +39,25 @@ struct Slot {
     is_locked: bool,
 }
 
+impl Slot {
+    /// Whether its content is what was written there, and not wiped by a fork.
+    fn is_whole(self) -> bool {
+        let offset = self.at.addr().get() % REGION;
+        // SAFETY: regions are aligned to their size, so this is where the slot's own begins; its mark is written by
+        // `region` before there are slots, and by nobody since.
+        let mark = unsafe { self.at.sub(offset).cast::<AtomicU64>().as_ref() };
+        mark.load(Ordering::Relaxed) == MARK
+    }
+}
+
 // SAFETY: the pointers are to memory that belongs to the pool alone, and is reached under its lock.
 unsafe impl Send for Free {}
 
 impl<T> Pages<T> {
     const SLOT: usize = size_of::<T>().next_multiple_of(ALIGNMENT);
-    const FITS: () =
-        assert!(align_of::<T>() <= ALIGNMENT && size_of::<T>() > 0 && Self::SLOT <= REGION);
+    const FITS: () = assert!(
+        align_of::<T>() <= ALIGNMENT && size_of::<T>() > 0 && ALIGNMENT + Self::SLOT <= REGION
+    );
 
     /// No room yet.
     pub fn new() -> Arc<Self> {
@@ -63,16 +81,13 @@ impl<T> Pages<T> {
         }
         let (start, is_locked) = region()?;
         free.regions.push(start);
-        // The first is given out; the others wait, the next one last.
-        for index in (1..REGION / Self::SLOT).rev() {
+        // The mark takes one alignment. The next slot waits last.
+        for index in (0..(REGION - ALIGNMENT) / Self::SLOT).rev() {
             // SAFETY: within the region.
-            let at = unsafe { start.add(index * Self::SLOT) };
+            let at = unsafe { start.add(ALIGNMENT + index * Self::SLOT) };
             free.slots.push(Slot { at, is_locked });
         }
-        Some(Slot {
-            at: start,
-            is_locked,
-        })
+        free.slots.pop()
     }
 }
 
@@ -83,6 +98,8 @@ impl<T> Drop for Pages<T> {
         for &start in &free.regions {
             // SAFETY: made by `region`, given back once.
             unsafe {
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                libc::madvise(start.as_ptr().cast(), REGION, libc::MADV_KEEPONFORK);
                 #[cfg(unix)]
                 libc::munlock(start.as_ptr().cast(), REGION);
                 dealloc(start.as_ptr(), LAYOUT);
@@ -105,15 +122,19 @@ fn region() -> Option<(NonNull<u8>, bool)> {
     // SAFETY: the region is ours. Neither call changes its content; a refusal leaves it as it was.
     let is_locked = unsafe {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        libc::madvise(start.as_ptr().cast(), REGION, libc::MADV_DONTDUMP);
+        for advice in [libc::MADV_DONTDUMP, libc::MADV_WIPEONFORK] {
+            libc::madvise(start.as_ptr().cast(), REGION, advice);
+        }
         libc::mlock(start.as_ptr().cast(), REGION) == 0
     };
     #[cfg(not(unix))]
     let is_locked = false;
+    // SAFETY: the region is ours, and aligned.
+    unsafe { start.cast::<AtomicU64>().write(AtomicU64::new(MARK)) };
     Some((start, is_locked))
 }
 
-/// A value in such a page; wiped when dropped.
+/// A value in such a page; wiped when dropped, and in a forked child.
 pub struct Locked<T> {
     slot: Slot,
     pages: Arc<Pages<T>>,
@@ -137,7 +158,10 @@ impl<T> Locked<T> {
 
 impl<T> Deref for Locked<T> {
     type Target = T;
+    /// # Panics
+    /// In a child that was forked while it held the value, which has none any more.
     fn deref(&self) -> &T {
+        assert!(self.slot.is_whole(), "used in a forked child");
         // SAFETY: written by `new`, dropped only by `drop`.
         unsafe { self.slot.at.cast().as_ref() }
     }
@@ -145,6 +169,10 @@ impl<T> Deref for Locked<T> {
 
 impl<T> Drop for Locked<T> {
     fn drop(&mut self) {
+        if !self.slot.is_whole() {
+            // There is nothing to drop in a forked child, and another thread may have held the pool's lock.
+            return;
+        }
         // SAFETY: dropped once; what the value's own drop left is overwritten within the slot, and read by the barrier.
         unsafe {
             ptr::drop_in_place(self.slot.at.cast::<T>().as_ptr());
