@@ -10,9 +10,8 @@
 //! own: it must not touch its parent's locks, threads or sockets.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use lru::LruCache;
@@ -21,14 +20,16 @@ use once_cell::race::OnceBox;
 use crate::cipher::Cipher;
 use crate::config::{Config, ConfigError, StoreLocation};
 use crate::error::Error;
+use crate::fetchers::{Fetchers, For, Job};
 use crate::ffi::locked::{Locked, Pages};
 use crate::ffi::system;
-use crate::flight::{Fetchers, Flight};
+use crate::flight::Flight;
 use crate::id::{KeyName, KeyUid, ObjectName};
 use crate::stats::{Counter, Stats};
 use crate::store::directory::Directory;
 use crate::store::s3::S3;
-use crate::store::{CredentialStatus, Fault, Fetched, KeyStore, StoreError};
+use crate::store::{CredentialStatus, Fault, Fetched, KeyStore, StoreError, guarded};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, lock};
 
 /// How long an absent object is remembered, in milliseconds: a scan over entries of a lost key asks
 /// the store once, and a key that is being made is soon found.
@@ -206,13 +207,8 @@ impl Cache {
         name: &KeyName,
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Arc<Entry>, Error> {
-        let outcome = match self.look(name) {
-            Look::Ready(entry) => Ok(entry),
-            Look::Asked(asked) => self.answer(name, asked, Instant::now() + self.timeout, waiting),
-        };
-        // Checks off the callers' path have something to say too.
-        self.write_log();
-        outcome
+        let look = self.look(name, For::Call);
+        self.answer(name, look, Instant::now() + self.timeout, waiting)
     }
 
     /// Whether `entry`, which the cache gave for an earlier call, may serve one more unseen: it is still
@@ -244,27 +240,24 @@ impl Cache {
     ) -> Result<Vec<Result<Arc<Entry>, Error>>, Error> {
         let mut looks = Vec::new();
         looks.try_reserve_exact(names.len())?;
-        looks.extend(names.iter().map(|name| self.look(name)));
+        looks.extend(names.iter().map(|name| self.look(name, For::Prefetch)));
         // Every flight lands within its timeout once it has a thread; those behind it wait for theirs.
-        let rounds = names.len() / self.fetchers.most() + 1;
+        let rounds = self.fetchers.rounds(names.len());
         let patience = self.timeout * u32::try_from(rounds).unwrap_or(u32::MAX);
         let deadline = Instant::now() + patience.min(Duration::from_secs(86_400));
         let mut outcomes = Vec::new();
         outcomes.try_reserve_exact(names.len())?;
         for (name, look) in names.iter().zip(looks) {
-            outcomes.push(match look {
-                Look::Ready(entry) => Ok(entry),
-                Look::Asked(asked) => match self.answer(name, asked, deadline, waiting) {
-                    Err(error) if error.word().is_none() => return Err(error),
-                    outcome => outcome,
-                },
+            outcomes.push(match self.answer(name, look, deadline, waiting) {
+                Err(error) if error.word().is_none() => return Err(error),
+                outcome => outcome,
             });
         }
         Ok(outcomes)
     }
 
     /// Looks for `name` in the cache, and starts what fetch or check it needs.
-    fn look(&'static self, name: &KeyName) -> Look {
+    fn look(&'static self, name: &KeyName, whom: For) -> Look {
         let now = self.now();
         let mut shelf = self.shelf();
         let known = shelf.entries.get(name).cloned();
@@ -277,7 +270,7 @@ impl Cache {
             }
             Some(entry) if self.is_fresh(entry, now) => {
                 // Whether the check can be started does not matter to this call.
-                let _ = self.flight(&mut shelf, name, known.clone(), now);
+                let _ = self.flight(&mut shelf, name, known.clone(), whom);
                 Look::Ready(Arc::clone(entry))
             }
             None if shelf.absent.get(name).is_some_and(|until| now < *until) => {
@@ -287,31 +280,38 @@ impl Cache {
                 })
             }
             _ => {
-                let flight = self.flight(&mut shelf, name, known.clone(), now);
+                let flight = self.flight(&mut shelf, name, known.clone(), whom);
                 Look::Asked(Asked { known, flight })
             }
         }
     }
 
-    /// Waits for what `look` started, and decides whether a key at hand may serve instead.
+    /// Waits for what `look` started, if anything, and decides whether a key at hand may serve instead.
     fn answer(
         &self,
         name: &KeyName,
-        asked: Asked,
+        look: Look,
         deadline: Instant,
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Arc<Entry>, Error> {
+        let asked = match look {
+            Look::Ready(entry) => {
+                // Checks off the callers' path have something to say too.
+                self.write_log();
+                return Ok(entry);
+            }
+            Look::Asked(asked) => asked,
+        };
         let outcome = match asked.flight {
             Ok(flight) => {
-                let outcome = flight.wait(Some(deadline), waiting);
-                self.write_log();
-                outcome?.unwrap_or_else(|| {
-                    // One that still stands in our own line says nothing of the store.
-                    if flight.has_begun() {
-                        self.store_is_down();
-                    }
-                    Err(StoreError::unreachable("no answer in time"))
-                })
+                self.wait(&flight, Some(deadline), waiting)?
+                    .unwrap_or_else(|| {
+                        // One that still stands in our own line says nothing of the store.
+                        if flight.has_begun() {
+                            self.store_is_down();
+                        }
+                        Err(StoreError::unreachable("no answer in time"))
+                    })
             }
             Err(error) => Err(error),
         };
@@ -342,20 +342,25 @@ impl Cache {
         let (landing, name, timeout) = (Arc::clone(&flight), name.clone(), self.timeout);
         let job = Box::new(move || {
             let start = Instant::now();
-            let (outcome, date) = store.probe(&name, start + timeout);
-            landing.land(Probe {
-                is_key: outcome.map(|fetched| match fetched {
+            let mut date = None;
+            let is_key = guarded(|| {
+                let (outcome, of_the_store) = store.probe(&name, start + timeout);
+                date = of_the_store;
+                outcome.map(|fetched| match fetched {
                     Fetched::Object { content, .. } => Cipher::from_object(&content).is_some(),
                     Fetched::Unchanged => false,
-                }),
+                })
+            });
+            landing.land(Probe {
+                is_key,
                 date,
                 took: start.elapsed(),
             });
         });
-        if self.fetchers.submit(job).is_err() {
+        if self.fetchers.submit(For::Call, job).is_err() {
             return Ok(None);
         }
-        flight.wait(Some(Instant::now() + 2 * self.timeout), waiting)
+        self.wait(&flight, Some(Instant::now() + 2 * self.timeout), waiting)
     }
 
     /// Does something to the store that is no fetch, on a thread of ours. Whether the store counts as down
@@ -373,19 +378,35 @@ impl Cache {
         };
         let flight = Arc::new(Flight::new());
         let landing = Arc::clone(&flight);
-        let job =
-            Box::new(move || {
-                let errand = || errand(&**store, self.timeout);
-                landing.land(catch_unwind(AssertUnwindSafe(errand)).unwrap_or_else(|_| {
-                    Err(StoreError::lasting("internal error, please report it"))
-                }));
-            });
-        if self.fetchers.submit(job).is_err() {
+        let job = Box::new(move || landing.land(guarded(|| errand(&**store, self.timeout))));
+        if self.fetchers.submit(For::Call, job).is_err() {
             return Ok(Err(StoreError::passing("no thread or no memory for it")));
         }
-        let outcome = flight.wait(None, waiting);
+        let outcome = self.wait(&flight, None, waiting)?;
+        Ok(outcome.unwrap_or_else(|| Err(StoreError::unreachable("no answer in time"))))
+    }
+
+    /// Waits for `flight`, and writes what there is to log.
+    fn wait<T: Clone>(
+        &self,
+        flight: &Flight<T>,
+        deadline: Option<Instant>,
+        waiting: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<Option<T>, Error> {
+        let outcome = flight.wait(deadline, &mut || {
+            waiting()?;
+            // The host may have forked where it was asked. No thread of the parent's lands anything here, and its
+            // locks may be held for ever.
+            match self.generation == system::generation() {
+                true => Ok(()),
+                false => Err(Error::StoreUnavailable {
+                    key: "(any)".to_owned(),
+                    reason: "this process was forked from one that waited for it".to_owned(),
+                }),
+            }
+        });
         self.write_log();
-        Ok(outcome?.unwrap_or_else(|| Err(StoreError::unreachable("no answer in time"))))
+        outcome
     }
 
     /// The cached keys: name, seconds since the last check, and whether the TTL is over.
@@ -460,12 +481,19 @@ impl Cache {
         shelf: &mut Shelf,
         name: &KeyName,
         known: Option<Arc<Entry>>,
-        now: u64,
+        whom: For,
     ) -> Result<Arc<Flight<Outcome>>, StoreError> {
         if let Some(flight) = shelf.flights.get(name) {
+            // Where it stands among others that are prefetched, it goes before them. The first of the two jobs that
+            // gets a thread does the work; if there is no room for another, the old one does.
+            if whom == For::Call && flight.hurry() {
+                let _ = self
+                    .fetchers
+                    .submit(For::Call, self.job(flight, name, known));
+            }
             return Ok(Arc::clone(flight));
         }
-        if now < self.down_until.load(Ordering::Relaxed) {
+        if self.counts_as_down() {
             return Err(unanswered());
         }
         // As many as there are keys to prefetch.
@@ -473,44 +501,61 @@ impl Cache {
             return Err(StoreError::passing("out of memory"));
         }
         let flight = Arc::new(Flight::new());
-        let job = {
-            let (flight, name) = (Arc::clone(&flight), name.clone());
-            Box::new(move || self.fly(&flight, &name, known))
-        };
-        if self.fetchers.submit(job).is_err() {
+        if whom == For::Call {
+            flight.hurry();
+        }
+        let job = self.job(&flight, name, known);
+        if self.fetchers.submit(whom, job).is_err() {
             return Err(StoreError::passing("no thread or no memory for it"));
         }
         shelf.flights.insert(name.clone(), Arc::clone(&flight));
         Ok(flight)
     }
 
-    /// Fetches, on a thread of ours, and lands.
-    fn fly(&self, flight: &Arc<Flight<Outcome>>, name: &KeyName, known: Option<Arc<Entry>>) {
-        flight.begin();
+    /// Fetches and lands, unless another job for `flight` does.
+    fn job(
+        &'static self,
+        flight: &Arc<Flight<Outcome>>,
+        name: &KeyName,
+        known: Option<Arc<Entry>>,
+    ) -> Job {
+        let (flight, name) = (Arc::clone(flight), name.clone());
+        Box::new(move || {
+            if !flight.begin() {
+                return;
+            }
+            let outcome = guarded(|| self.fly(&flight, &name, known));
+            if outcome.is_err() {
+                // A flight that a panic ended is still listed.
+                delist(&mut self.shelf(), &flight, &name);
+            }
+            flight.land(outcome);
+        })
+    }
+
+    /// Fetches, on a thread of ours, and keeps what came of it.
+    fn fly(
+        &self,
+        flight: &Arc<Flight<Outcome>>,
+        name: &KeyName,
+        known: Option<Arc<Entry>>,
+    ) -> Outcome {
         let start = Instant::now();
         // The store may have gone down while this flight stood in line.
         let outcome = if self.counts_as_down() {
             Err(unanswered())
         } else {
-            let fetch = || self.fetch(name, known.as_ref(), start + self.timeout);
-            let outcome = catch_unwind(AssertUnwindSafe(fetch))
-                .unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")));
+            let outcome = guarded(|| self.fetch(name, known.as_ref(), start + self.timeout));
             self.account(name, known.is_some(), &outcome, start.elapsed());
             outcome
         };
         let mut shelf = self.shelf();
         // Whoever evicted the key meanwhile took the flight off the list.
-        let listed = shelf
-            .flights
-            .get(name)
-            .is_some_and(|listed| Arc::ptr_eq(listed, flight));
-        if listed {
-            shelf.flights.remove(name);
+        if delist(&mut shelf, flight, name) {
             self.shelve(&mut shelf, name, known.as_deref(), &outcome);
         }
         self.sweep(&mut shelf);
-        drop(shelf);
-        flight.land(outcome);
+        outcome
     }
 
     fn fetch(&self, name: &KeyName, known: Option<&Arc<Entry>>, deadline: Instant) -> Outcome {
@@ -626,8 +671,11 @@ impl Cache {
 
     /// Writes what the fetching threads had to say; on a thread that is inside an SQLite call.
     fn write_log(&self) {
-        for line in self.stats.take_lines() {
-            crate::ffi::log(&line);
+        // A forked child leaves its parent's alone.
+        if self.generation == system::generation() {
+            for line in self.stats.take_lines() {
+                crate::ffi::log(&line);
+            }
         }
     }
 
@@ -659,8 +707,20 @@ impl Cache {
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shelf)
     }
+}
+
+/// Takes `flight` off the list; whether it stood there.
+fn delist(shelf: &mut Shelf, flight: &Arc<Flight<Outcome>>, name: &KeyName) -> bool {
+    let listed = shelf
+        .flights
+        .get(name)
+        .is_some_and(|listed| Arc::ptr_eq(listed, flight));
+    if listed {
+        shelf.flights.remove(name);
+    }
+    listed
 }
 
 fn unanswered() -> StoreError {
@@ -692,5 +752,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "schedules"))]
+mod schedules;
+#[cfg(all(test, not(feature = "schedules")))]
 mod tests;

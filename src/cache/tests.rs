@@ -16,8 +16,12 @@ const STALE: u64 = 3_600_000;
 struct Script {
     answers: Mutex<VecDeque<Result<Fetched, StoreError>>>,
     told: Condvar,
-    /// The tag that each fetch named.
+    /// The tag that each fetch named, and its object.
     asked: Mutex<Vec<Option<String>>>,
+    objects: Mutex<Vec<String>>,
+    /// The clock is to panic when it is next asked after a fetch.
+    breaks: AtomicBool,
+    broken: AtomicBool,
     clock: AtomicU64,
 }
 
@@ -41,22 +45,36 @@ struct Store(Arc<Script>);
 impl KeyStore for Store {
     fn fetch(
         &self,
-        _: &ObjectName,
+        name: &ObjectName,
         known: Option<&str>,
         _: Instant,
     ) -> Result<Fetched, StoreError> {
-        self.0.asked.lock().unwrap().push(known.map(str::to_owned));
-        let mut answers = self.0.answers.lock().unwrap();
+        let script = &self.0;
+        script
+            .objects
+            .lock()
+            .unwrap()
+            .push(name.as_str().to_owned());
+        script.asked.lock().unwrap().push(known.map(str::to_owned));
+        let mut answers = script.answers.lock().unwrap();
         loop {
             match answers.pop_front() {
-                Some(answer) => return answer,
-                None => answers = self.0.told.wait(answers).unwrap(),
+                Some(answer) => {
+                    let breaks = script.breaks.swap(false, Ordering::SeqCst);
+                    script.broken.store(breaks, Ordering::SeqCst);
+                    return answer;
+                }
+                None => answers = script.told.wait(answers).unwrap(),
             }
         }
     }
 }
 
 fn cache_of(keys: usize) -> (&'static Cache, Arc<Script>) {
+    cache_with(keys, 4)
+}
+
+fn cache_with(keys: usize, threads: usize) -> (&'static Cache, Arc<Script>) {
     let script = Arc::new(Script::default());
     script.advance(1_000_000);
     let clock = Arc::clone(&script);
@@ -64,7 +82,7 @@ fn cache_of(keys: usize) -> (&'static Cache, Arc<Script>) {
         generation: 0,
         child: OnceBox::new(),
         store: Some(Box::new(Store(Arc::clone(&script)))),
-        fetchers: Fetchers::new(4),
+        fetchers: Fetchers::new(threads),
         pages: Pages::new(),
         shelf: Mutex::new(Shelf {
             entries: LruCache::new(keys.try_into().unwrap()),
@@ -76,7 +94,10 @@ fn cache_of(keys: usize) -> (&'static Cache, Arc<Script>) {
         ttl: TTL,
         stale: STALE,
         timeout: Duration::from_secs(60),
-        clock: Box::new(move || clock.clock.load(Ordering::SeqCst)),
+        clock: Box::new(move || {
+            assert!(!clock.broken.swap(false, Ordering::SeqCst), "planted");
+            clock.clock.load(Ordering::SeqCst)
+        }),
         stats: Arc::default(),
     };
     (Box::leak(Box::new(cache)), script)
@@ -101,6 +122,24 @@ fn ask(cache: &'static Cache, uid: &str) -> Result<(), &'static str> {
         .key(&name(uid), &mut || Ok(()))
         .map(drop)
         .map_err(|error| error.word().unwrap())
+}
+
+/// A caller that waits for `uid`.
+fn waiting_for(
+    cache: &'static Cache,
+    uid: &'static str,
+) -> std::thread::JoinHandle<Result<(), Error>> {
+    let (begin, begun) = std::sync::mpsc::channel();
+    let caller = std::thread::spawn(move || {
+        let mut waiting = || {
+            // Nobody listens after the first time.
+            let _ = begin.send(());
+            Ok(())
+        };
+        cache.key(&name(uid), &mut waiting).map(drop)
+    });
+    begun.recv().unwrap();
+    caller
 }
 
 /// Waits for the flights under way: a check off the callers' path has no other end to see.
@@ -451,6 +490,50 @@ fn one_caller_s_interrupt_does_not_fail_the_others() {
     assert_eq!(outcome.map(drop), Err(interrupted));
     script.tell(object());
     assert_eq!(waiter.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn a_panic_after_an_answer_is_everyone_s_failure_and_the_key_is_fetched_again() {
+    // What is counted of a key, and what is kept of an absence, ask for the time.
+    for answer in [object(), Err(StoreError::Absent)] {
+        let (cache, script) = cache_of(10);
+        let callers: [_; 3] = std::array::from_fn(|_| waiting_for(cache, "a"));
+        script.breaks.store(true, Ordering::SeqCst);
+        script.tell(answer);
+        for caller in callers {
+            let text = caller.join().unwrap().unwrap_err().to_string();
+            assert!(text.ends_with("internal error, please report it"), "{text}");
+        }
+        assert_eq!(script.fetches(), 1);
+        script.tell(object());
+        assert_eq!(ask(cache, "a"), Ok(()));
+    }
+}
+
+#[test]
+fn a_call_waits_behind_no_prefetch_also_for_a_key_that_is_prefetched() {
+    let (cache, script) = cache_with(100, 1);
+    let uids: Vec<String> = (0..50).map(|number| format!("k{number}")).collect();
+    let names: Vec<_> = uids.iter().map(|uid| name(uid)).collect();
+    let prefetch = std::thread::spawn(move || cache.prefetch(&names, &mut || Ok(())));
+    while script.fetches() == 0 || cache.shelf().flights.len() < 50 {
+        std::thread::yield_now();
+    }
+    let callers = ["z", "k40"].map(|uid| waiting_for(cache, uid));
+    for _ in 0..51 {
+        script.tell(object());
+    }
+    for caller in callers {
+        assert_eq!(caller.join().unwrap(), Ok(()));
+    }
+    let outcomes = prefetch.join().unwrap().unwrap();
+    assert_eq!(
+        outcomes.iter().filter(|outcome| outcome.is_ok()).count(),
+        50
+    );
+    let objects = script.objects.lock().unwrap();
+    assert_eq!(objects[..5], ["k0", "z", "k40", "k1", "k2"]);
+    assert_eq!(objects.len(), 51);
 }
 
 #[test]
