@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test test-rqlite check soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
+.PHONY: build demo test test-rqlite check schedules soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
   sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
@@ -76,6 +76,9 @@ check: build-tools  ## Run what CI runs: formatting, lints, documentation, expor
 	@if [ -x $(DENY) ]; then $(MAKE) --no-print-directory deny; \
 	else echo "deny: left out, there is no $(DENY) here; tests/test_supply.py reads the same lists"; fi
 	@$(MAKE) --no-print-directory test
+
+schedules: build-tools  ## Run the cache's threads in thousands of orders, under shuttle
+	cargo test -q --release --locked --features schedules --lib schedules
 
 soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SOAK_SECONDS=600)
 	@cd tests && ../$(VENV)/bin/python soak.py

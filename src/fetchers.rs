@@ -89,6 +89,12 @@ impl Fetchers {
         (prefetched / self.most + 1).saturating_mul(1 + AHEAD)
     }
 
+    /// How many threads there are.
+    #[cfg(all(test, feature = "schedules"))]
+    pub(crate) fn threads(&self) -> usize {
+        lock(&self.shared.line).threads
+    }
+
     /// Runs `job` on a thread of ours, in the order of arrival in its line.
     ///
     /// # Errors
@@ -143,7 +149,8 @@ impl Shared {
     }
 }
 
-#[cfg(all(test, not(feature = "schedules")))]
+#[cfg(test)]
+#[cfg(not(feature = "schedules"))]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -86,7 +86,8 @@ impl<T: Clone> Flight<T> {
     }
 }
 
-#[cfg(all(test, not(feature = "schedules")))]
+#[cfg(test)]
+#[cfg(not(feature = "schedules"))]
 mod tests {
     use super::*;
     use std::sync::Arc;

@@ -11,7 +11,8 @@ mod real {
 pub(crate) use real::*;
 
 /// Those of shuttle. Its waits never end by time, so that a waiter whom nobody wakes is seen as one.
-#[cfg(all(test, feature = "schedules"))]
+#[cfg(test)]
+#[cfg(feature = "schedules")]
 mod scheduled {
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64};
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
@@ -22,7 +23,8 @@ mod scheduled {
         Ok(())
     }
 }
-#[cfg(all(test, feature = "schedules"))]
+#[cfg(test)]
+#[cfg(feature = "schedules")]
 pub(crate) use scheduled::*;
 
 /// What `mutex` guards. A panic of another thread while it held the lock is no reason to fail here too.

@@ -223,3 +223,70 @@ def test_a_child_of_a_child_has_its_own_too(scene):
     assert all(fernet.decrypt(token) == b"text" for token in tokens)
     # One fetch and one connection for each of the four generations that asked.
     assert (scene.proxy.count(), scene.proxy.connections) == (4, 4)
+
+
+def test_a_child_forked_where_the_host_is_asked_whether_to_wait_gets_an_error_and_its_parent_the_key(scene):
+    fernet, go = Fernet(scene.add_key(SLOW)), threading.Event()
+    scene.proxy.faults = lambda request: Held(go)
+    script = """
+        import apsw, json, os, sys
+        _, database, library, uid = sys.argv
+        # No file crosses the fork, and none of SQLite's mutexes, whose owner the child's thread would not be.
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+        connection = apsw.Connection(":memory:", flags=flags)
+        connection.execute("ATTACH ? AS file", (database,))
+        for table in ("user_journal_master_keys", "s3_files"):
+            connection.execute(f"CREATE TABLE {table} AS SELECT * FROM file.{table}")
+        connection.execute("DETACH file")
+        connection.enable_load_extension(True)
+        connection.load_extension(library)
+        child = None
+
+        def fork():
+            global child
+            if child is None and sys.stdin.buffer.raw.read(1):
+                child = os.fork()
+                if child:
+                    # The child's error comes first; then the fetch may end.
+                    os.waitpid(child, 0)
+            return False
+
+        os.set_blocking(0, False)
+        connection.set_progress_handler(fork, 1)
+        try:
+            told = connection.execute("SELECT journal_encrypt(1, 'text', ?)", (uid,)).fetchone()[0]
+        except apsw.Error as error:
+            told = str(error)
+        os.write(1, json.dumps([child == 0, told]).encode() + b"\\n")
+        os._exit(0)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), str(scene.database.path), str(LIBRARY), SLOW],
+        env={"PATH": os.defpath, **scene.env, "JOURNAL_FETCH_TIMEOUT": "100"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )
+
+    def end():
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    watchdog = threading.Timer(60, end)
+    watchdog.start()
+    try:
+        while not scene.proxy.requests and process.poll() is None:
+            time.sleep(0.01)
+        process.stdin.write(b"1")
+        process.stdin.flush()
+        of_child = json.loads(process.stdout.readline() or "null")
+        go.set()
+        of_parent = json.loads(process.stdout.readline() or "null")
+    finally:
+        watchdog.cancel()
+        go.set()
+        end()
+        process.communicate()
+    assert of_child == [True, (
+        'journal_encrypt: store_unavailable: key (any) could not be fetched: '
+        'this process was forked from one that waited for it'
+    )]
+    assert of_parent[0] is False and fernet.decrypt(of_parent[1]) == b"text"

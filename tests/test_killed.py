@@ -4,9 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from conftest import LIBRARY, PREFIX
 from stores import ADMIN, Folder, admin, rows
+
+KILLED_AT = Path(__file__).with_name("killed_at.c")
 
 
 def killed_at(bucket, host, number, served):
@@ -96,6 +100,36 @@ def test_a_shredding_killed_anywhere_completes_when_called_again(users, bucket):
 
     requests = kill_everywhere(bucket, users, "SELECT journal_shred_key(1, ?)", Check())
     assert requests == 8  # list; look at and delete two versions; delete the marker; list; fetch
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")
+def test_a_shredding_of_a_file_killed_anywhere_completes_when_called_again(users, tmp_path):
+    shim, call = tmp_path / "killed_at.so", "SELECT journal_shred_key(1, ?)"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, KILLED_AT, "-ldl"], check=True)
+    store = Folder(tmp_path / "keys")
+    number, ended, found_after = 0, False, []
+    while not ended:
+        number += 1
+        with admin(users, store) as host:
+            uid = host.value("SELECT journal_rotate_key(1)")
+        neighbour = store.write(uid + "2")
+        killing = {"LD_PRELOAD": str(shim), "KILLED_BELOW": str(store.root), "KILLED_AT": str(number)}
+        with admin(users, store, **killing) as host:
+            try:
+                host.run(call, uid)
+                ended = True
+            except RuntimeError:
+                host.kill()
+        found_after.append(store.read(uid) is not None)
+        assert uid in {row[0] for row in rows(users)} and store.read(uid + "2") == neighbour
+        with admin(users, store) as host:
+            receipt = json.loads(host.value(call, uid))
+            assert (receipt["gone"], receipt["versions_deleted"]) == (True, int(found_after[-1]))
+            assert "key_lost" in host.error("SELECT journal_encrypt(1, 'x', ?)", uid)
+        assert store.read(uid) is None and store.read(uid + "2") == neighbour
+    # Two at the least are killed before the file is gone, and two after it: it is opened, synced, looked at again.
+    assert found_after == sorted(found_after, reverse=True)
+    assert found_after.count(True) >= 2 and found_after.count(False) >= 3
 
 
 def test_a_rotation_killed_between_its_rows_leaves_neither(users, tmp_path):

@@ -1,12 +1,21 @@
 """Keys that are shredded on both stores: that they are gone, and what is said where they are not."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 
-from conftest import PREFIX
+from conftest import LIBRARY, PREFIX
 from host import Host
-from servers.faults import ACCESS_DENIED, Status
+from servers.faults import ACCESS_DENIED, Fault, Status
 from servers.message import Response, headers
-from stores import Bucket, admin, rows
+from stores import ADMIN, Bucket, admin, rows
 
 
 def test_a_shredded_key_is_gone_and_its_neighbour_stays(users, store):
@@ -177,3 +186,88 @@ def test_an_outage_is_told_and_the_same_call_completes_later(users, bucket):
         assert host.error("SELECT journal_shred_key(1, ?)", uid) == KEPT.format("store_unavailable", uid, "connection refused")
         bucket.proxy.listen()
         assert json.loads(host.value("SELECT journal_shred_key(1, ?)", uid))["gone"]
+
+
+@dataclass(frozen=True)
+class Held(Fault):
+    """The right answer, when the test lets the request through."""
+
+    go: threading.Event
+
+    def act(self, exchange, upstream):
+        while not self.go.is_set():
+            exchange.pause(0.02)
+        exchange.send(upstream.fetch(exchange.request))
+
+
+def test_a_key_is_not_served_on_where_its_shredding_was_interrupted(users, bucket):
+    with admin(users, bucket) as host:
+        uid = host.value("SELECT journal_rotate_key(1)")
+        token = host.value("SELECT journal_encrypt(1, 'dear diary')")
+    script = """
+        import sqlite3, sys, threading, time
+        _, database, library, uid, token = sys.argv
+
+        def connect():
+            connection = sqlite3.connect(database, check_same_thread=False)
+            connection.enable_load_extension(True)
+            connection.load_extension(library)
+            return connection
+
+        def decrypt():
+            return other.execute("SELECT journal_decrypt(1, ?, ?)", (uid, token)).fetchone()[0]
+
+        def shred():
+            try:
+                shredding.execute("SELECT journal_shred_key(1, ?)", (uid,)).fetchone()
+            except sqlite3.Error as error:
+                print(error, flush=True)
+
+        shredding, other = connect(), connect()
+        thread = threading.Thread(target=shred)
+        thread.start()
+        sys.stdin.readline()  # until the deletion is on its way
+        while thread.is_alive():
+            shredding.interrupt()
+            thread.join(0.01)
+        print(decrypt(), flush=True)
+        sys.stdin.readline()  # until the object may go
+        end = time.monotonic() + 30
+        try:
+            while time.monotonic() < end:
+                decrypt()
+        except sqlite3.Error as error:
+            print(error, flush=True)
+    """
+    go = threading.Event()
+    bucket.proxy.forget()
+    bucket.proxy.faults = lambda request: Held(go) if request.method == "DELETE" else None
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), users.path, LIBRARY, uid, token],
+        env={"PATH": os.defpath, **bucket.env, **ADMIN}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )
+
+    def end():
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    watchdog = threading.Timer(60, end)
+    watchdog.start()
+    try:
+        while not any(r.method == "DELETE" for r in bucket.proxy.requests) and process.poll() is None:
+            time.sleep(0.01)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "journal_shred_key: interrupted\n"
+        # Cached again, while the object is still there.
+        assert process.stdout.readline() == "dear diary\n"
+        go.set()
+        said, _ = process.communicate("\n")
+    finally:
+        watchdog.cancel()
+        go.set()
+        end()
+        process.communicate()
+    assert said.startswith("journal_decrypt: key_lost: ")
+    assert bucket.versions(uid) == (0, 0)
