@@ -136,11 +136,9 @@ dist-library: build-tools $(DIST_TOOLS)/ready
 	  --target $(TARGET)$(if $(findstring linux-gnu,$(TARGET)),.$(GLIBC))
 
 reproducible: build-tools $(DIST_TOOLS)/ready  ## Make all packages twice, in two directories, and compare their checksums
-	@set -e; rm -rf target/reproducible; for copy in one another; do \
-	  mkdir -p target/reproducible/$$copy; \
-	  git ls-files -z | xargs -0 cp --parents -t target/reproducible/$$copy; \
-	  $(MAKE) --no-print-directory -C target/reproducible/$$copy dist DIST_TOOLS=$(DIST_TOOLS); \
-	done; \
+	@set -e; rm -rf target/reproducible; copies="target/reproducible/one target/reproducible/another"; \
+	for copy in $$copies; do mkdir -p $$copy; git ls-files -z | xargs -0 cp --parents -t $$copy; done; \
+	for copy in $$copies; do $(MAKE) --no-print-directory -C $$copy dist DIST_TOOLS=$(DIST_TOOLS); done; \
 	diff target/reproducible/*/dist/SHA256SUMS && echo "reproducible: two directories, the same bytes"
 
 clean:  ## Remove everything that was built
