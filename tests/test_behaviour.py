@@ -129,6 +129,7 @@ def test_threads_that_come_and_go_with_their_own_connections(host, database, key
 #: Who can interrupt a statement, and what comes of it; Node's drivers cannot.
 INTERRUPTS = {
     "shell": ("SQLITE_INTERRUPT", "journal_encrypt: interrupted"),
+    "sqlite3": ("SQLITE_INTERRUPT", "journal_encrypt: interrupted"),
     "apsw": ("SQLITE_INTERRUPT", "journal_encrypt: interrupted"),
     "go-sqlite3": (None, "context canceled"),
     "rusqlite": ("SQLITE_INTERRUPT", "journal_encrypt: interrupted"),
@@ -143,7 +144,7 @@ def test_a_driver_s_interrupt_ends_a_call_that_waits(host, database, key):
         proxy.faults = faults.always(faults.BlackHole())
         env = {
             "JOURNAL_KEY_STORE": "s3://bucket", "AWS_ENDPOINT_URL_S3": proxy.endpoint, "AWS_ACCESS_KEY_ID": "AK",
-            "AWS_SECRET_ACCESS_KEY": "secret", "JOURNAL_FETCH_TIMEOUT": "50",
+            "AWS_SECRET_ACCESS_KEY": "secret", "JOURNAL_FETCH_TIMEOUT": "600",  # longer than anybody waits for the answer
         }  # fmt: skip
 
         def fetching():
@@ -154,10 +155,8 @@ def test_a_driver_s_interrupt_ends_a_call_that_waits(host, database, key):
 
         with start(host, database, env) as driver:
             assert answered(driver, {"sql": "SELECT 1"}) == {"rows": [[1]]}
-            begun = time.monotonic()
             answer = driver.interrupted(fetching, on="first", sql="SELECT journal_encrypt(1, 'x')", parameters=[])
             assert (code_of(answer), text_of(answer)) == INTERRUPTS[host]
-            assert time.monotonic() - begun < 45, "it was the timeout that ended the call"
             # The connection works on.
             assert answered(driver, {"sql": "SELECT journal_key_uid(1)"}) == {"rows": [["oseh_ujmk_1"]]}
 
