@@ -7,7 +7,7 @@ SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo test test-rqlite check schedules soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
-  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load
+  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -32,6 +32,13 @@ FUZZ_BUILT   := $(CURDIR)/target/fuzz
 FUZZ_FLAGS   := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Zsanitizer=address
+
+# Left out are tests that measure memory, of which a sanitizer takes much, and hosts that it cannot be put under. The
+# tests' programs export what the library needs of AddressSanitizer. Python leaks on its own account.
+ASAN       := target/asan
+ASAN_ENV   := CARGO_TARGET_DIR=$(ASAN) RUSTFLAGS="-Zsanitizer=address -Clink-arg=-rdynamic" \
+  LSAN_OPTIONS=suppressions=$(CURDIR)/tests/leaks.txt:print_suppressions=0
+ASAN_TESTS := $(patsubst %,tests/test_%.py,differential interop items operate rotate shred)
 
 DENY    := target/tools/bin/cargo-deny
 
@@ -103,9 +110,12 @@ fuzz: build-tools nightly  ## Fuzz all that takes input from outside, FUZZ_SECON
 	  awk '/number_of_executed_units/ { print "fuzz: " $$2 " inputs" }' $(FUZZ_BUILT)/$$target.log; \
 	done
 
-sanitize: build-tools nightly  ## Run the Rust tests under AddressSanitizer and LeakSanitizer, and valgrind
-	CARGO_TARGET_DIR=target/asan RUSTFLAGS="-Zsanitizer=address" \
-	  cargo +nightly test -q --release --locked --target $(HOST) --lib --tests
+sanitize: build-tools nightly valgrind sqlite3-shell $(VENV)/ready $(ASAN)/runtime.so  ## Run tests under AddressSanitizer, LeakSanitizer and valgrind
+	$(ASAN_ENV) cargo +nightly test --release --locked --target $(HOST) --lib --tests -- --skip a_thousand_rounds
+	@# The file that those tests loaded.
+	@ln -f $(ASAN)/$(HOST)/release/deps/libjournal_crypt.so $(ASAN)/$(HOST)/release/
+	LD_PRELOAD=$(CURDIR)/$(ASAN)/runtime.so ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR=$(ASAN)/$(HOST) \
+	  $(VENV)/bin/python -m pytest $(ASAN_TESTS) -k 'not bounded_memory'
 	@$(MAKE) --no-print-directory build
 	@tests/memcheck.sh
 
@@ -211,6 +221,17 @@ build-tools:
 nightly:
 	@rustc +nightly -V >/dev/null 2>&1 || \
 	  { echo "This needs a nightly Rust beside the other: rustup toolchain install nightly" >&2; exit 1; }
+
+valgrind:
+	@missing=; command -v valgrind >/dev/null || missing=" valgrind"; $(install_missing)
+
+# Rust brings AddressSanitizer for programs alone. A host that is not built with it gets it preloaded; what a program would
+# start before its libraries is left out.
+$(ASAN)/runtime.so: | nightly
+	@mkdir -p $(ASAN)
+	@cp "$$(rustc +nightly --print sysroot)/lib/rustlib/$(HOST)/lib/librustc-nightly_rt.asan.a" $(ASAN)/runtime.a
+	@ar d $(ASAN)/runtime.a asan_preinit.cpp.o
+	@cc -shared -o $@ -Wl,--whole-archive $(ASAN)/runtime.a -Wl,--no-whole-archive -lpthread -ldl -lm -lrt
 
 # Five minutes of one processor; it is kept.
 $(DENY):
