@@ -545,6 +545,7 @@ impl Cache {
         let outcome = if self.counts_as_down() {
             Err(unanswered())
         } else {
+            // By itself, so that a panic in it is counted.
             let outcome = guarded(|| self.fetch(name, known.as_ref(), start + self.timeout));
             self.account(name, known.is_some(), &outcome, start.elapsed());
             outcome

@@ -7,15 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::secret::wipe_stack;
 use crate::sync::{Condvar, Mutex, lock, spawn};
 
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);
 /// How many calls' jobs go before one that was prefetched and waits.
 const AHEAD: usize = 3;
-/// How much of its stack a fetch may have used: the calls of TLS go deep.
-const STACK: usize = 128 * 1024;
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
@@ -129,8 +126,6 @@ impl Shared {
                 drop(line);
                 // Jobs land their flights themselves, whatever happens; the thread is for the next one.
                 let _ = catch_unwind(AssertUnwindSafe(job));
-                // The thread may now sleep, or its stack wait for another thread, with a key in it.
-                wipe_stack::<STACK>();
                 line = lock(&self.line);
                 continue;
             }

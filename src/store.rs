@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::id::ObjectName;
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, wipe_stack};
 
 /// The most bytes an object may have to be read at all; a Fernet key has 44.
 const MOST_BYTES: usize = 4096;
@@ -167,10 +167,20 @@ impl StoreError {
     }
 }
 
-/// What `body` gives; a panic in it is a fault that lasts, so that nobody waits for what will not come.
+/// How much of its stack a fetch may have used: the calls of TLS go deep.
+const STACK: usize = 128 * 1024;
+
+/// What `body` gives, with the stack wiped that it used: the thread may go on to sleep, or the process to fork, with a
+/// key in it. A panic is a fault that lasts, so that nobody waits for what will not come.
 pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(body))
-        .unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")))
+    /// What is not inlined has its variables below its caller's.
+    #[inline(never)]
+    fn apart<T>(body: impl FnOnce() -> T) -> T {
+        body()
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| apart(body)));
+    wipe_stack::<STACK>();
+    outcome.unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")))
 }
 
 impl fmt::Display for StoreError {

@@ -7,6 +7,7 @@ process knows the key and reads the host's memory (/proc/PID/mem).
 import base64
 import http.server
 import os
+import signal
 import ssl
 import struct
 import subprocess
@@ -272,3 +273,35 @@ def test_no_trace_outlives_its_use(store, database):
             assert left == {}
         finally:
             host.kill()
+
+
+def test_a_forked_child_has_no_key_of_its_parent_s(key_store, database):
+    content = Fernet.generate_key().decode()
+    key_store.write("oseh_ujmk_1", content)
+    database.add_user(7)
+    database.add_key(7, "oseh_ujmk_1")
+    script = HOST.replace("for line in sys.stdin:", """
+import os, signal
+print(connection.execute("SELECT length(journal_encrypt(7, 'text'))").fetchone()[0], flush=True)
+child = os.fork()
+if child == 0:
+    signal.pause()
+print(child, flush=True)
+for line in sys.stdin:""")
+    host = subprocess.Popen(
+        [sys.executable, "-c", script, str(database.path)], env={"PATH": os.defpath, **key_store.env},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )
+    with host:
+        try:
+            assert host.stdout.readline() == "100\n"
+            child = int(host.stdout.readline())
+            wanted = traces(content, b"")
+            assert {"round key 0", "inner HMAC state", "outer HMAC state"} <= found_in(host.pid, wanted).keys()
+            assert found_in(child, wanted) == {}
+            # The parent's are whole.
+            host.stdin.write(f"SELECT journal_decrypt(7, NULL, ?)|{Fernet(content).encrypt(b'text').decode()}\n")
+            host.stdin.flush()
+            assert host.stdout.readline() == "text\n"
+        finally:
+            os.killpg(host.pid, signal.SIGKILL)
