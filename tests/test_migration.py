@@ -244,3 +244,9 @@ def test_while_somebody_reads_the_log_is_not_empty_and_this_is_said(journal):
         reader.rollback()
     assert journal.migrate().returncode == 0
     assert MARK.encode() not in journal.bytes()
+
+
+def test_a_batch_of_no_entries_is_refused(journal):
+    for size in "0", "-1":
+        done = journal.migrate("--batch", size)
+        assert done.returncode == 2 and "--batch must be 1 or more" in done.stderr

@@ -1,8 +1,9 @@
 """README.md says what is so: its examples run, and its reference names what there is.
 
 Its fenced blocks are run in their order, in one directory: `sh` by bash, `python` by Python, `sql` by the sqlite3
-shell. (Those of its section Install are run by test_dist.py, each with its package alone.) The SQL blocks between two others are one session of the shell. Comments at the start of a line, right below a
-line of code, are what the code prints; `…` stands for any characters, and `-- Error:` begins the text of an error.
+shell. (Those of its section Install are run by test_install.py, each with its package alone.) The SQL blocks between
+two others are one session of the shell. Comments at the start of a line, right below a line of code, are what the code
+prints; `…` stands for any characters, and `-- Error:` begins the text of an error.
 
 Each check takes the text of the README and gives a sentence for each thing that is wrong, so that the last test can
 hand it a text that is.

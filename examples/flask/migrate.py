@@ -38,6 +38,8 @@ def main():
     parser = argparse.ArgumentParser(description="Moves plain_entries into journal_entries, as tokens.")
     parser.add_argument("--batch", type=int, default=500, help="entries a transaction")
     batch = parser.parse_args().batch
+    if batch < 1:
+        parser.error("--batch must be 1 or more")
     with closing(journal.connect()) as connection:
         try:
             migrate(connection, batch)
