@@ -249,7 +249,10 @@ impl Cache {
         outcomes.try_reserve_exact(names.len())?;
         for (name, look) in names.iter().zip(looks) {
             outcomes.push(match self.answer(name, look, deadline, waiting) {
-                Err(error) if error.word().is_none() => return Err(error),
+                // What was under way when the process was forked lands nowhere.
+                Err(error) if error.word().is_none() || !self.is_of_this_process() => {
+                    return Err(error);
+                }
                 outcome => outcome,
             });
         }
@@ -397,7 +400,7 @@ impl Cache {
             waiting()?;
             // The host may have forked where it was asked. No thread of the parent's lands anything here, and its
             // locks may be held for ever.
-            match self.generation == system::generation() {
+            match self.is_of_this_process() {
                 true => Ok(()),
                 false => Err(Error::StoreUnavailable {
                     key: "(any)".to_owned(),
@@ -670,10 +673,14 @@ impl Cache {
         stats.log(format_args!("{what} of key {key} failed: {error}{end}"));
     }
 
+    fn is_of_this_process(&self) -> bool {
+        self.generation == system::generation()
+    }
+
     /// Writes what the fetching threads had to say; on a thread that is inside an SQLite call.
     fn write_log(&self) {
         // A forked child leaves its parent's alone.
-        if self.generation == system::generation() {
+        if self.is_of_this_process() {
             for line in self.stats.take_lines() {
                 crate::ffi::log(&line);
             }

@@ -81,7 +81,7 @@ impl Fetchers {
         }
     }
 
-    /// Within how many fetches' time so many that were prefetched have all had a thread, whatever goes before them.
+    /// Within how many fetches' time so many that were prefetched have all had a thread, whatever calls go before them.
     pub(crate) fn rounds(&self, prefetched: usize) -> usize {
         (prefetched / self.most + 1).saturating_mul(1 + AHEAD)
     }

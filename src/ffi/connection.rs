@@ -125,6 +125,12 @@ impl Connection {
         unsafe { sqlite3!(db_readonly(self.db, schema.as_ptr())) == 1 }
     }
 
+    /// Whether no transaction is open.
+    pub fn is_autocommit(&self) -> bool {
+        // SAFETY: the connection is live.
+        unsafe { sqlite3!(get_autocommit(self.db)) != 0 }
+    }
+
     /// Which state of `main` this connection reads now: as long as the answer is the same, the statement
     /// `kept` gives the same rows out of tables. `None` where that cannot be told.
     ///
@@ -384,7 +390,8 @@ impl Statement {
         }
     }
 
-    fn reset(&mut self) {
+    /// Ends its execution, wherever it stands, and forgets what was bound.
+    pub fn reset(&mut self) {
         // SAFETY: the statement is live. Both results only repeat what step already said.
         unsafe {
             sqlite3!(reset(self.raw));

@@ -16,7 +16,7 @@ use crate::ffi::code;
 use crate::ffi::value::{Arguments, Output, Value};
 use crate::id::{KeyUid, ObjectName, UserId};
 use crate::keys::rows::{CONTENT_TYPE, NewKey, Rows, Savepoint};
-use crate::store::StoreError;
+use crate::store::{StoreError, guarded};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![
@@ -101,7 +101,7 @@ fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Err
     let (object, shredded_uid) = (name.object.clone(), uid.clone());
     let outcome = cache.at_store(
         move |store, timeout| {
-            let outcome = store.shred(&object, timeout);
+            let outcome = guarded(|| store.shred(&object, timeout));
             // Whatever came of it, and whoever still waits for it: what is gone must not be served on, what is there
             // is soon fetched again.
             let evicted = cache.evict(&shredded_uid);

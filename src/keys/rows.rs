@@ -154,9 +154,13 @@ impl Rows {
 /// and runs nothing more until the statement ends that called us. A savepoint that stayed open then would swallow all that
 /// the connection writes afterwards. What still works is what SQLite does itself when a statement ends in one of these
 /// two: it rolls the whole transaction back (<https://sqlite.org/lang_transaction.html>).
-pub struct Savepoint {
+pub struct Savepoint<'a> {
+    connection: &'a Connection,
+    /// There was no transaction before: this is one, and can be ended whole.
+    outermost: bool,
     release: Statement,
     undo: Statement,
+    rollback: Statement,
     /// A statement that writes: interrupted at its first step, it ends the transaction.
     writing: Statement,
     /// A statement that is reading, and not the key tables, whose lock is taken by the first INSERT: ended while there is
@@ -165,27 +169,30 @@ pub struct Savepoint {
     open: bool,
 }
 
-impl Savepoint {
+impl<'a> Savepoint<'a> {
     /// Opens one.
     ///
     /// # Errors
     /// [`Error::BadArgument`] inside a statement that writes, where SQLite allows none.
-    pub fn open(connection: &Connection) -> Result<Self, Error> {
+    pub fn open(connection: &'a Connection) -> Result<Self, Error> {
         const BUSY: i32 = 5;
         let mut open = connection.prepare("SAVEPOINT journal_crypt")?;
         let mut savepoint = Self {
+            connection,
+            outermost: connection.is_autocommit(),
             release: connection.prepare("RELEASE journal_crypt")?,
             undo: connection.prepare("ROLLBACK TO journal_crypt")?,
+            rollback: connection.prepare("ROLLBACK")?,
             writing: connection.prepare("BEGIN IMMEDIATE")?,
             reading: connection.prepare("SELECT 1 UNION ALL SELECT 1 FROM temp.sqlite_master")?,
             open: false,
         };
         savepoint.reading.step()?;
-        match open.step() {
-            Ok(_) => {
-                savepoint.open = true;
-                Ok(savepoint)
-            }
+        let opened = open.step();
+        // A progress handler of the host's may interrupt a statement that has done its work.
+        savepoint.open = opened.is_ok() || savepoint.outermost != connection.is_autocommit();
+        match opened {
+            Ok(_) => Ok(savepoint),
             Err(Error::Sqlite { code: BUSY, .. }) => Err(Error::BadArgument(
                 "it writes rows of its own, so it is called by a SELECT, not by a statement that writes"
                     .to_owned(),
@@ -197,7 +204,7 @@ impl Savepoint {
     /// Keeps what was written; without an outer transaction that is the commit.
     ///
     /// # Errors
-    /// SQLite's own; all is undone then.
+    /// SQLite's own, such as SQLITE_BUSY while somebody reads; all is undone then.
     pub fn release(mut self) -> Result<(), Error> {
         self.release.step()?;
         self.open = false;
@@ -205,17 +212,25 @@ impl Savepoint {
     }
 }
 
-impl Drop for Savepoint {
+impl Drop for Savepoint<'_> {
     fn drop(&mut self) {
         if !self.open {
             return;
         }
         // Where there is no savepoint any more, SQLite has rolled the whole transaction back already.
-        let undone = self.undo.step().and_then(|_| self.release.step());
-        if let Err(Error::Sqlite {
-            code: code::INTERRUPT,
-            ..
-        }) = undone
+        self.release.reset();
+        let undone = if self.outermost {
+            // A commit may have been refused since somebody reads. A second one would be, too; this needs no lock.
+            self.rollback.step()
+        } else {
+            let _ = self.undo.step();
+            self.release.step()
+        };
+        if !self.connection.is_autocommit()
+            && let Err(Error::Sqlite {
+                code: code::INTERRUPT,
+                ..
+            }) = undone
         {
             let _ = self.writing.step();
         }

@@ -249,3 +249,27 @@ fn an_interrupt_between_the_two_rows_of_a_new_key_leaves_neither_nor_an_open_tra
             assert_eq!(journal.text("SELECT journal_key_uid(7)", ()), uid);
         });
 }
+
+#[test]
+fn a_commit_of_a_new_key_that_a_reader_refuses_leaves_no_open_transaction() {
+    Process::with_directory()
+        .variable("JOURNAL_ADMIN", "1")
+        .run(|| {
+            let journal = Journal::in_file("journal.db");
+            journal.run("CREATE TABLE users(id INTEGER PRIMARY KEY); INSERT INTO users VALUES (7)");
+            journal.busy_timeout(Duration::ZERO).unwrap();
+            let reader = Connection::open(path("journal.db")).unwrap();
+            let mut reading = reader.prepare("SELECT id FROM users").unwrap();
+            let mut rows = reading.query([]).unwrap();
+            assert!(rows.next().unwrap().is_some());
+
+            let refused = journal.ask("SELECT journal_rotate_key(7)", ()).unwrap_err();
+            assert_eq!(refused.0, SQLITE_BUSY);
+            assert!(journal.is_autocommit());
+            drop(rows);
+            let others = reader.execute("INSERT INTO users VALUES (8)", ());
+            assert_eq!(others, Ok(1));
+            let uid = journal.text("SELECT journal_rotate_key(7)", ());
+            assert_eq!(journal.text("SELECT journal_key_uid(7)", ()), uid);
+        });
+}
