@@ -761,6 +761,8 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
+mod scene;
+#[cfg(test)]
 #[cfg(feature = "schedules")]
 mod schedules;
 #[cfg(test)]

@@ -8,12 +8,9 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config as Shuttle, MaxSteps, Runner};
 
+use super::scene::{TTL, ask, name, object};
 use super::*;
-use crate::ffi::value::Value;
-use crate::secret::SecretBytes;
 
-const KEY: &[u8] = b"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
-const TTL: u64 = 300_000;
 const THREADS: usize = 2;
 /// Schedules of each scenario under each of the two schedulers.
 const SCHEDULES: usize = 1_000;
@@ -86,10 +83,7 @@ impl KeyStore for Handle {
             (true, _) => Err(StoreError::passing("503")),
             (_, true) => Err(StoreError::Absent),
             _ if known.is_some() => Ok(Fetched::Unchanged),
-            _ => Ok(Fetched::Object {
-                content: SecretBytes::copy_of(KEY).unwrap(),
-                tag: Some("\"v1\"".to_owned()),
-            }),
+            _ => object(),
         };
         thread::yield_now();
         *store.seen().under_way.get_mut(name.as_str()).unwrap() -= 1;
@@ -164,20 +158,6 @@ impl Bench {
         self.cache.evict_all();
         seen
     }
-}
-
-fn name(uid: &str) -> KeyName {
-    KeyName {
-        uid: KeyUid::parse(Value::Text(format!("oseh_ujmk_{uid}").as_bytes())).unwrap(),
-        object: ObjectName::parse(uid, "").unwrap(),
-    }
-}
-
-fn ask(cache: &'static Cache, uid: &str) -> Result<(), &'static str> {
-    cache
-        .key(&name(uid), &mut || Ok(()))
-        .map(drop)
-        .map_err(|error| error.word().unwrap())
 }
 
 fn asking(cache: &'static Cache, uid: &'static str) -> JoinHandle<Result<(), &'static str>> {

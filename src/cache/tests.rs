@@ -3,12 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Condvar;
 
+use super::scene::{TTL, ask, name, object};
 use super::*;
-use crate::ffi::value::Value;
-use crate::secret::SecretBytes;
 
-const KEY: &[u8] = b"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
-const TTL: u64 = 300_000;
 const STALE: u64 = 3_600_000;
 
 /// What the store is to say; a fetch waits until there is something.
@@ -101,27 +98,6 @@ fn cache_with(keys: usize, threads: usize) -> (&'static Cache, Arc<Script>) {
         stats: Arc::default(),
     };
     (Box::leak(Box::new(cache)), script)
-}
-
-fn object() -> Result<Fetched, StoreError> {
-    Ok(Fetched::Object {
-        content: SecretBytes::copy_of(KEY).unwrap(),
-        tag: Some("\"v1\"".to_owned()),
-    })
-}
-
-fn name(uid: &str) -> KeyName {
-    KeyName {
-        uid: KeyUid::parse(Value::Text(format!("oseh_ujmk_{uid}").as_bytes())).unwrap(),
-        object: ObjectName::parse(uid, "").unwrap(),
-    }
-}
-
-fn ask(cache: &'static Cache, uid: &str) -> Result<(), &'static str> {
-    cache
-        .key(&name(uid), &mut || Ok(()))
-        .map(drop)
-        .map_err(|error| error.word().unwrap())
 }
 
 /// A caller that waits for `uid`.
