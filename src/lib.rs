@@ -61,7 +61,6 @@ pub mod gzip;
 pub mod id;
 pub mod json;
 pub mod keys;
-mod mac;
 pub mod secret;
 pub mod stats;
 pub mod store;

@@ -7,6 +7,8 @@
 mod allocator;
 pub mod connection;
 mod entry;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod instructions;
 pub mod locked;
 pub mod system;
 pub mod table;
