@@ -11,10 +11,11 @@ mod portable;
 
 use std::fmt;
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64_simd::{AsOut, URL_SAFE, URL_SAFE_NO_PAD};
 use cbc::cipher::block_padding::{Pkcs7, RawPadding};
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -206,30 +207,21 @@ fn no_random_numbers(error: getrandom::Error) -> Error {
 
 /// This machine's time in unix seconds, as tokens hold it.
 pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    system::unix_seconds()
 }
 
-/// Initialisation vectors, drawn from the operating system in blocks, since one system call a vector
-/// costs more than encrypting a short entry. A forked child starts with a block of its own.
+/// Initialisation vectors: the output of ChaCha20 under a key of the operating system's, which a connection takes anew
+/// after some thousand vectors. A forked child takes its own.
+#[derive(Default)]
 pub struct Ivs {
-    block: [u8; Self::DRAWN * BLOCK],
-    used: usize,
+    source: Option<ChaCha20Rng>,
+    left: u32,
     generation: u64,
 }
 
 impl Ivs {
-    const DRAWN: usize = 64;
-
-    /// An empty block: the first vector draws.
-    pub fn new() -> Self {
-        Self {
-            block: [0; Self::DRAWN * BLOCK],
-            used: Self::DRAWN,
-            generation: 0,
-        }
-    }
+    /// How many are drawn under one key.
+    const DRAWN: u32 = 4096;
 
     /// A vector that no one else gets.
     ///
@@ -237,21 +229,19 @@ impl Ivs {
     /// The operating system gives no random numbers.
     pub fn draw(&mut self) -> Result<Iv, Error> {
         let generation = system::generation();
-        if self.used == Self::DRAWN || self.generation != generation {
-            getrandom::fill(&mut self.block).map_err(no_random_numbers)?;
-            (self.used, self.generation) = (0, generation);
-        }
-        let start = self.used * BLOCK;
-        self.used += 1;
+        let source = match &mut self.source {
+            Some(source) if self.left > 0 && self.generation == generation => source,
+            source => {
+                let mut key = <ChaCha20Rng as SeedableRng>::Seed::default();
+                getrandom::fill(&mut key).map_err(no_random_numbers)?;
+                (self.left, self.generation) = (Self::DRAWN, generation);
+                source.insert(ChaCha20Rng::from_seed(key))
+            }
+        };
+        self.left -= 1;
         let mut iv = Iv::default();
-        iv.copy_from_slice(&self.block[start..start + BLOCK]);
+        source.fill_bytes(&mut iv);
         Ok(iv)
-    }
-}
-
-impl Default for Ivs {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

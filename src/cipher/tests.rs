@@ -44,7 +44,7 @@ fn the_specification_s_example_is_made_byte_for_byte() {
 fn each_reads_what_the_fernet_crate_and_we_write_at_every_length() {
     let key = fernet::Fernet::generate_key();
     let theirs = fernet::Fernet::new(&key).unwrap();
-    let mut ivs = Ivs::new();
+    let mut ivs = Ivs::default();
     for ours in ciphers(&key) {
         for length in (0..=600).chain([4_095, 4_096, 4_097, 100_000]) {
             let plaintext: Vec<u8> = (0..length).map(|i| (i * 7 + length) as u8).collect();
@@ -206,9 +206,9 @@ fn a_key_object_is_44_characters_with_at_most_a_newline() {
 
 #[test]
 fn vectors_do_not_repeat() {
-    let mut ivs = Ivs::new();
-    let drawn: std::collections::HashSet<Iv> = (0..1000).map(|_| ivs.draw().unwrap()).collect();
-    assert_eq!(drawn.len(), 1000);
+    let mut ivs = Ivs::default();
+    let drawn: std::collections::HashSet<Iv> = (0..10_000).map(|_| ivs.draw().unwrap()).collect();
+    assert_eq!(drawn.len(), 10_000);
 }
 
 #[test]
