@@ -14,9 +14,7 @@ use zeroize::Zeroize;
 /// allocation when it hands the content to SQLite without a copy.
 pub(crate) const HEADROOM: usize = 2 * size_of::<usize>();
 
-/// A heap buffer that is overwritten with zeros before its memory is freed.
-///
-/// It never grows: a reallocation would leave a copy behind.
+/// A heap buffer that is overwritten with zeros when its memory is freed, as all is that this library's allocator gives.
 pub struct SecretBytes {
     /// `HEADROOM` or more bytes, the content, and at least one spare byte of capacity.
     buffer: Vec<u8>,
@@ -29,37 +27,13 @@ impl SecretBytes {
     /// # Errors
     /// The allocator's refusal; `len` may come from input.
     pub fn zeroed(len: usize) -> Result<Self, TryReserveError> {
-        let mut bytes = Self::with_room(len)?;
-        bytes.buffer.resize(HEADROOM + len, 0);
-        Ok(bytes)
-    }
-
-    /// No bytes, and room for `len`.
-    fn with_room(len: usize) -> Result<Self, TryReserveError> {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(len.saturating_add(HEADROOM + 1))?;
-        buffer.resize(HEADROOM, 0);
+        buffer.resize(HEADROOM + len, 0);
         Ok(Self {
             buffer,
             start: HEADROOM,
         })
-    }
-
-    /// A buffer that `fill` appends `len` bytes to, or fewer: none of them is written twice.
-    ///
-    /// # Errors
-    /// The allocator's refusal; `len` may come from input.
-    ///
-    /// # Panics
-    /// When `fill` appends more than `len` bytes.
-    pub fn filled<T>(
-        len: usize,
-        fill: impl FnOnce(&mut Vec<u8>) -> T,
-    ) -> Result<(Self, T), TryReserveError> {
-        let mut bytes = Self::with_room(len)?;
-        let outcome = fill(&mut bytes.buffer);
-        assert!(bytes.len() <= len);
-        Ok((bytes, outcome))
     }
 
     /// A copy of `bytes`.
@@ -103,19 +77,14 @@ impl SecretBytes {
     pub(crate) fn narrow(&mut self, range: Range<usize>) {
         let (start, end) = (self.start + range.start, self.start + range.end);
         assert!(range.start <= range.end && end <= self.buffer.len());
-        // What lies behind is wiped with the whole capacity, on drop.
+        // What lies behind is wiped with the whole capacity.
         self.buffer.truncate(end);
         self.start = start;
     }
 
-    /// The allocation and where the content starts in it; the caller now wipes and frees it.
-    pub(crate) fn into_parts(mut self) -> (Vec<u8>, usize) {
-        (std::mem::take(&mut self.buffer), self.start)
-    }
-
-    /// Takes an allocation back that `into_parts` gave.
-    pub(crate) fn from_parts(buffer: Vec<u8>, start: usize) -> Self {
-        Self { buffer, start }
+    /// The allocation and where the content starts in it; the caller now frees it.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, usize) {
+        (self.buffer, self.start)
     }
 }
 
@@ -129,15 +98,6 @@ impl Deref for SecretBytes {
 impl DerefMut for SecretBytes {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..]
-    }
-}
-
-impl Drop for SecretBytes {
-    fn drop(&mut self) {
-        // The whole capacity, which is there already.
-        self.buffer.clear();
-        self.buffer.resize(self.buffer.capacity(), 0);
-        zeroize::optimization_barrier(&self.buffer[..]);
     }
 }
 
@@ -215,26 +175,6 @@ mod tests {
         assert_eq!(bytes.as_ptr(), body);
         bytes.narrow(1..3);
         assert_eq!(&bytes[..], b"od");
-    }
-
-    #[test]
-    fn a_buffer_is_filled_where_it_is() {
-        let (bytes, at) = SecretBytes::filled(10, |buffer| {
-            let before = buffer.as_ptr();
-            buffer.extend_from_slice(b"dear diary");
-            (before, buffer.as_ptr())
-        })
-        .unwrap();
-        assert_eq!(&bytes[..], b"dear diary");
-        assert_eq!(at.0, at.1);
-    }
-
-    #[test]
-    #[should_panic(expected = "bytes.len() <= len")]
-    fn a_buffer_is_not_filled_past_its_room() {
-        drop(SecretBytes::filled(3, |buffer| {
-            buffer.extend_from_slice(b"dear")
-        }));
     }
 
     #[test]

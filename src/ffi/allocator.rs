@@ -1,7 +1,7 @@
 //! The allocator of everything in this library, its dependencies included: it overwrites what is freed.
 //!
-//! Buffers of ours that hold secrets wipe themselves. Those of the HTTP, TLS and XML crates, which hold a key's
-//! object for a moment, do not, and neither does a vector that grows. This reaches them all.
+//! That reaches the buffers of ours that hold secrets, those of the HTTP, TLS and XML crates, which hold a key's object
+//! for a moment, and the one that a vector leaves when it grows.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::{ptr, slice};

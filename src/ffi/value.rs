@@ -249,28 +249,34 @@ unsafe fn give_text_copy(context: *mut sqlite3_context, bytes: &[u8]) {
 /// As for [`give`].
 unsafe fn give_text(context: *mut sqlite3_context, bytes: SecretBytes) {
     const UTF8: u8 = 1;
+    /// Since SQLite 3.53: UTF-8 with a NUL behind it.
+    const UTF8_ZT: u8 = 16;
     let (content, length) = leak(bytes);
-    // SAFETY: `leak` leaves a NUL behind the content. Where that is the first one, SQLite is told to
-    // look for it (length -1), because it then knows the text to be terminated and does not copy it
-    // into a larger buffer, one that nobody would wipe, when the host asks for a C string.
+    // SAFETY: `leak` leaves a NUL behind the content. SQLite is told so, or it would copy the text into a larger buffer,
+    // one that nobody would wipe, when the host asks for a C string. One that knows no UTF8_ZT has to look for the NUL
+    // itself (length -1), where that is the first one.
     unsafe {
-        let holds_nul = CStr::from_ptr(content.cast()).count_bytes() < length;
-        if holds_nul || c_int::try_from(length).is_err() {
-            sqlite3!(result_text64(
-                context,
-                content.cast(),
-                length as u64,
-                Some(wipe_and_free),
-                UTF8
-            ));
-        } else {
-            sqlite3!(result_text(
+        let (length, encoding) = if super::sqlite_version() >= 3_053_000 {
+            (length as u64, UTF8_ZT)
+        } else if CStr::from_ptr(content.cast()).count_bytes() == length
+            && c_int::try_from(length).is_ok()
+        {
+            return sqlite3!(result_text(
                 context,
                 content.cast(),
                 -1,
                 Some(wipe_and_free)
             ));
-        }
+        } else {
+            (length as u64, UTF8)
+        };
+        sqlite3!(result_text64(
+            context,
+            content.cast(),
+            length,
+            Some(wipe_and_free),
+            encoding
+        ));
     }
 }
 
@@ -322,14 +328,12 @@ fn leak(bytes: SecretBytes) -> (*mut u8, usize) {
 /// The destructor SQLite calls for a buffer that [`leak`] let go.
 unsafe extern "C" fn wipe_and_free(content: *mut c_void) {
     // SAFETY: SQLite passes back the pointer that `leak` made, once; capacity and start are those it
-    // wrote, and describe a Vec<u8> of this library's allocator. The length is not needed: the whole
-    // capacity is wiped.
+    // wrote, and describe a Vec<u8> of this library's allocator, which wipes the whole capacity.
     unsafe {
         let content = content.cast::<u8>();
         let header = content.sub(HEADROOM).cast::<usize>();
         let capacity = ptr::read_unaligned(header);
         let start = ptr::read_unaligned(header.add(1));
-        let buffer = Vec::from_raw_parts(content.sub(start), 0, capacity);
-        drop(SecretBytes::from_parts(buffer, start));
+        drop(Vec::from_raw_parts(content.sub(start), 0, capacity));
     }
 }
