@@ -32,6 +32,10 @@ for line in sys.stdin:
     print(connection.execute(sql, [token] if token else []).fetchone()[0], flush=True)
 """
 
+APSW_HOST = HOST.replace("import sqlite3", "import apsw").replace(
+    "sqlite3.connect(sys.argv[1], isolation_level=None)", "apsw.Connection(sys.argv[1])"
+)
+
 
 # ---- What a key turns into ----
 
@@ -307,6 +311,29 @@ def test_no_trace_outlives_its_use(store, database):
                 assert run("SELECT journal_prefetch(7)") == '{"ready":1,"failed":{}}'
                 left = found_in(host.pid, wanted)
             assert left == {}
+        finally:
+            host.kill()
+
+
+def test_sqlite_makes_no_copy_of_a_text_that_holds_a_nul(key_store, database):
+    # Since SQLite 3.53, which apsw brings, it can be told that a NUL follows a text wherever else there is one.
+    content = Fernet.generate_key().decode()
+    key_store.write("oseh_ujmk_1", content)
+    database.add_user(7)
+    database.add_key(7, "oseh_ujmk_1")
+    plaintext = b"\0" + os.urandom(400).hex().encode()[1:]
+    host = subprocess.Popen(
+        [sys.executable, "-c", APSW_HOST, str(database.path)], env={"PATH": os.defpath, **key_store.env},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )
+    with host:
+        try:
+            # length() wants a C string of it, and gives what is before the first NUL.
+            host.stdin.write(f"SELECT length(journal_decrypt(7, NULL, ?))|{Fernet(content).encrypt(plaintext).decode()}\n")
+            host.stdin.flush()
+            assert host.stdout.readline() == "0\n"
+            wanted = {name: trace for name, trace in traces(content, plaintext).items() if "plaintext" in name}
+            assert found_in(host.pid, wanted) == {}
         finally:
             host.kill()
 
