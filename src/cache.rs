@@ -192,7 +192,7 @@ impl Cache {
             ttl: milliseconds(config.cache_ttl),
             stale: milliseconds(config.cache_stale),
             timeout: config.fetch_timeout,
-            clock: Box::new(|| milliseconds(system::uptime())),
+            clock: Box::new(|| milliseconds(system::uptime_at_tick())),
             stats,
         }
     }

@@ -211,7 +211,7 @@ pub fn now() -> u64 {
 }
 
 /// Initialisation vectors: the output of ChaCha20 under a key of the operating system's, which a connection takes anew
-/// after some thousand vectors. A forked child takes its own.
+/// after some hundred vectors. A forked child takes its own.
 #[derive(Default)]
 pub struct Ivs {
     source: Option<ChaCha20Rng>,
@@ -220,8 +220,8 @@ pub struct Ivs {
 }
 
 impl Ivs {
-    /// How many are drawn under one key.
-    const DRAWN: u32 = 4096;
+    /// How many are drawn under one key. A machine that was copied while it ran may draw as many twice.
+    const DRAWN: u32 = 256;
 
     /// A vector that no one else gets.
     ///

@@ -54,11 +54,12 @@ impl Session {
         };
         let state = {
             let known = self.known.borrow();
-            // Before the state is asked for: the key's memory is on its way in the meantime.
+            // Before the state is asked for: the memory that the rest needs is on its way in the meantime.
             let found = known.find(user, uid);
             let state = self.connection.state_of_main(look_up);
             if let (Some(found), Some(state)) = (found, state)
                 && known.is_in(state)
+                && found.answers(user, uid)
                 && let Some(entry) = found.entry.upgrade()
                 && self.cache()?.serves(&entry)
             {
@@ -94,9 +95,12 @@ impl Session {
         }
         let known_state = self.known.borrow().is_in(state);
         if known_state || matches!(self.keys.are_tables_of_main(&self.connection), Ok(true)) {
-            self.known.borrow_mut().put(
+            let mut known = self.known.borrow_mut();
+            let hash = known.hash(user, uid);
+            known.put(
                 state,
                 Found {
+                    hash,
                     user,
                     id: row.id,
                     uid: row.uid,
@@ -121,6 +125,8 @@ pub(super) struct Known {
 /// What a look-up came to. It fits into a line of the processor's cache: a scan over many users waits for memory more
 /// than for anything else.
 struct Found {
+    /// Of user and uid, as they were asked for.
+    hash: u64,
     user: UserId,
     id: i64,
     uid: KeyUid,
@@ -139,22 +145,24 @@ impl Found {
                 Some(uid) => self.by_uid && self.uid.as_str() == uid,
             }
     }
-
-    fn asked_for(&self) -> (UserId, Option<&str>) {
-        (self.user, self.by_uid.then(|| self.uid.as_str()))
-    }
 }
 
 impl Known {
     /// So many are known at the most.
     const MOST: usize = 2048;
 
-    /// What was found in whatever state is known.
+    fn hash(&self, user: UserId, uid: Option<&str>) -> u64 {
+        self.hasher.hash_one((user, uid))
+    }
+
+    /// What was found in whatever state is known. It is for this user and uid if it [answers](Found::answers) them, which
+    /// is to be asked when the uid has arrived from memory.
     fn find(&self, user: UserId, uid: Option<&str>) -> Option<&Found> {
-        let hash = self.hasher.hash_one((user, uid));
-        let found = self.found.find(hash, |found| found.answers(user, uid))?;
+        let hash = self.hash(user, uid);
+        let found = self.found.find(hash, |found| found.hash == hash)?;
         prefetch(found.entry.as_ptr());
         prefetch(found.cipher);
+        prefetch(found.uid.as_str().as_ptr().cast::<[u8; 32]>());
         Some(found)
     }
 
@@ -167,14 +175,12 @@ impl Known {
             self.found.clear();
             self.state = Some((state, system::generation()));
         }
-        let (user, uid) = new.asked_for();
-        let hash = |found: &Found| self.hasher.hash_one(found.asked_for());
         match self
             .found
-            .find_mut(hash(&new), |found| found.answers(user, uid))
+            .find_mut(new.hash, |found| found.hash == new.hash)
         {
             Some(found) => *found = new,
-            None => drop(self.found.insert_unique(hash(&new), new, hash)),
+            None => drop(self.found.insert_unique(new.hash, new, |found| found.hash)),
         }
     }
 }
