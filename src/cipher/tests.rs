@@ -147,6 +147,25 @@ fn a_signed_message_that_is_no_token_is_refused() {
 }
 
 #[test]
+fn nothing_is_decrypted_before_the_tag_has_been_compared() {
+    let encrypted = URL_SAFE.decode_to_vec(SPEC_TOKEN).unwrap();
+    let mut wrong = encrypted.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    for cipher in ciphers(SPEC_KEY) {
+        let opened = |message: &[u8]| {
+            let token = URL_SAFE.encode_to_string(message);
+            let mut buffer = vec![0; message.len()];
+            let plaintext = cipher.open(token.as_bytes(), &mut buffer);
+            (plaintext, buffer)
+        };
+        let (plaintext, buffer) = opened(&encrypted);
+        assert_eq!(&buffer[plaintext.unwrap()], b"hello");
+        // Where the plaintext would stand is what came.
+        assert_eq!(opened(&wrong), (None, wrong.clone()));
+    }
+}
+
+#[test]
 fn base64_that_is_not_canonical_is_refused() {
     for cipher in ciphers(SPEC_KEY) {
         for bad in [
@@ -237,4 +256,15 @@ fn tags_are_those_of_the_hmac_crate_at_every_length() {
         }
     }
     assert!(Mac::new(&message[..65]).is_none());
+
+    let mac = Mac::new(&URL_SAFE.decode_to_vec(SPEC_KEY).unwrap()[..16]).unwrap();
+    for cipher in ciphers(SPEC_KEY) {
+        for length in TAG..message.len() {
+            let token = URL_SAFE.encode_to_string(&message[..length]);
+            let mut decoded = vec![0; length];
+            let tag = with!(&cipher.0, decode(token.as_bytes(), &mut decoded)).unwrap();
+            assert_eq!(decoded, message[..length], "length {length}");
+            assert_eq!(tag, mac.tag(&message[..length - TAG]), "length {length}");
+        }
+    }
 }
