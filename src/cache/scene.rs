@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::ffi::value::Value;
+use crate::id::ObjectName;
 use crate::secret::SecretBytes;
+use crate::store::Fetched;
 
 const KEY: &[u8] = b"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 /// Of the caches, in milliseconds.

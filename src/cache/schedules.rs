@@ -10,6 +10,9 @@ use shuttle::{Config as Shuttle, MaxSteps, Runner};
 
 use super::scene::{TTL, ask, name, object};
 use super::*;
+use crate::id::ObjectName;
+use crate::store::Fetched;
+use crate::sync::AtomicBool;
 
 const THREADS: usize = 2;
 /// Schedules of each scenario under each of the two schedulers.
@@ -111,12 +114,7 @@ impl Bench {
             store: Some(Box::new(Handle(Arc::clone(&store)))),
             fetchers: Fetchers::new(THREADS),
             pages: Arc::clone(PAGES.get_or_init(Pages::new)),
-            shelf: Mutex::new(Shelf {
-                entries: LruCache::new(keys.try_into().unwrap()),
-                flights: HashMap::new(),
-                absent: LruCache::new(keys.try_into().unwrap()),
-                swept: 0,
-            }),
+            shelf: Mutex::new(Shelf::new(keys.try_into().unwrap())),
             down_until: AtomicU64::new(0),
             ttl: TTL,
             stale: TTL,

@@ -3,8 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Condvar;
 
+use super::fetch::{ABSENT_FOR, SWEEP};
 use super::scene::{TTL, ask, name, object};
 use super::*;
+use crate::id::ObjectName;
+use crate::store::Fetched;
+use crate::sync::AtomicBool;
 
 const STALE: u64 = 3_600_000;
 
@@ -81,12 +85,7 @@ fn cache_with(keys: usize, threads: usize) -> (&'static Cache, Arc<Script>) {
         store: Some(Box::new(Store(Arc::clone(&script)))),
         fetchers: Fetchers::new(threads),
         pages: Pages::new(),
-        shelf: Mutex::new(Shelf {
-            entries: LruCache::new(keys.try_into().unwrap()),
-            flights: HashMap::new(),
-            absent: LruCache::new(keys.try_into().unwrap()),
-            swept: 0,
-        }),
+        shelf: Mutex::new(Shelf::new(keys.try_into().unwrap())),
         down_until: AtomicU64::new(0),
         ttl: TTL,
         stale: STALE,

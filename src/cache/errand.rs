@@ -1,0 +1,86 @@
+//! What is asked of the store itself, on a thread of the cache's, whatever the cache holds.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Cache;
+use crate::cipher::Cipher;
+use crate::error::Error;
+use crate::fetchers::For;
+use crate::flight::Flight;
+use crate::id::ObjectName;
+use crate::store::{Fetched, KeyStore, StoreError, guarded};
+
+/// What the store itself said of a name.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Whether its object is a Fernet key, or why there is none.
+    pub is_key: Result<bool, StoreError>,
+    /// The store's clock, where it tells.
+    pub date: Option<SystemTime>,
+    /// How long the question took.
+    pub took: Duration,
+}
+
+impl Cache {
+    /// Asks the store itself for `name`, on a thread of ours, whatever the cache holds and whether or
+    /// not the store counts as down.
+    ///
+    /// # Errors
+    /// What `waiting` said.
+    pub fn probe(
+        &'static self,
+        name: &ObjectName,
+        waiting: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<Option<Probe>, Error> {
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
+        let flight = Arc::new(Flight::new());
+        let (landing, name, timeout) = (Arc::clone(&flight), name.clone(), self.timeout);
+        let job = Box::new(move || {
+            let start = Instant::now();
+            let mut date = None;
+            let is_key = guarded(|| {
+                let (outcome, of_the_store) = store.probe(&name, start + timeout);
+                date = of_the_store;
+                outcome.map(|fetched| match fetched {
+                    Fetched::Object { content, .. } => Cipher::from_object(&content).is_some(),
+                    Fetched::Unchanged => false,
+                })
+            });
+            landing.land(Probe {
+                is_key,
+                date,
+                took: start.elapsed(),
+            });
+        });
+        if self.fetchers.submit(For::Call, job).is_err() {
+            return Ok(None);
+        }
+        self.wait(&flight, Some(Instant::now() + 2 * self.timeout), waiting)
+    }
+
+    /// Does something to the store that is no fetch, on a thread of ours. Whether the store counts as down
+    /// does not matter. A caller who is interrupted leaves; what was begun goes on.
+    ///
+    /// # Errors
+    /// What `waiting` said; the store's own within.
+    pub fn at_store<T: Clone + Send + 'static>(
+        &'static self,
+        errand: impl FnOnce(&dyn KeyStore, Duration) -> Result<T, StoreError> + Send + 'static,
+        waiting: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<Result<T, StoreError>, Error> {
+        let Some(store) = &self.store else {
+            return Err(Error::NotConfigured);
+        };
+        let flight = Arc::new(Flight::new());
+        let landing = Arc::clone(&flight);
+        let job = Box::new(move || landing.land(guarded(|| errand(&**store, self.timeout))));
+        if self.fetchers.submit(For::Call, job).is_err() {
+            return Ok(Err(StoreError::passing("no thread or no memory for it")));
+        }
+        let outcome = self.wait(&flight, None, waiting)?;
+        Ok(outcome.unwrap_or_else(|| Err(StoreError::unreachable("no answer in time"))))
+    }
+}

@@ -1,0 +1,113 @@
+//! What the cache keeps: keys, least recently used last; the flights under way; absent objects.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lru::LruCache;
+
+use super::Outcome;
+use crate::cipher::Cipher;
+use crate::ffi::locked::Locked;
+use crate::flight::Flight;
+use crate::id::KeyName;
+use crate::sync::{AtomicBool, AtomicU64};
+
+/// A cached key. Times are milliseconds of uptime.
+pub struct Entry {
+    /// The key, ready to use.
+    pub cipher: Locked<Cipher>,
+    pub(super) tag: Option<String>,
+    /// When it was last known to be the object's content.
+    pub(super) checked: AtomicU64,
+    /// From when on its use starts a check.
+    pub(super) due: AtomicU64,
+    /// It is no longer in the cache, and serves nobody who still holds it.
+    pub(super) dropped: AtomicBool,
+    /// It served somebody who held it since it was last moved to the front.
+    pub(super) used: AtomicBool,
+}
+
+pub(super) struct Shelf {
+    pub(super) entries: LruCache<KeyName, Arc<Entry>>,
+    pub(super) flights: HashMap<KeyName, Arc<Flight<Outcome>>>,
+    pub(super) absent: LruCache<KeyName, u64>,
+    /// When the keys that can serve no more were last looked for.
+    pub(super) swept: u64,
+}
+
+impl Shelf {
+    /// An empty one, for `most` keys.
+    pub(super) fn new(most: NonZeroUsize) -> Self {
+        Self {
+            entries: LruCache::new(most),
+            flights: HashMap::new(),
+            absent: LruCache::new(most),
+            swept: 0,
+        }
+    }
+
+    /// Puts `entry` to the front, and drops the least recently used one if there are too many.
+    pub(super) fn keep(&mut self, name: &KeyName, entry: &Arc<Entry>) {
+        entry.dropped.store(false, Ordering::Relaxed);
+        if self.entries.len() == self.entries.cap().get() && !self.entries.contains(name) {
+            // Those who hold an entry use it without moving it.
+            for _ in 0..self.entries.len() {
+                match self.entries.peek_lru() {
+                    Some((name, last)) if last.used.swap(false, Ordering::Relaxed) => {
+                        let name = name.clone();
+                        self.entries.promote(&name);
+                    }
+                    _ => break,
+                }
+            }
+        }
+        if let Some((_, other)) = self.entries.push(name.clone(), Arc::clone(entry))
+            && !Arc::ptr_eq(&other, entry)
+        {
+            other.dropped.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn drop_key(&mut self, name: &KeyName) {
+        if let Some(entry) = self.entries.pop(name) {
+            entry.dropped.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops every key that is `doomed`, and whatever is known of its absence or being fetched for it. How many keys that
+    /// were.
+    pub(super) fn drop_keys(&mut self, doomed: impl Fn(&KeyName) -> bool) -> usize {
+        // A flight that is no longer listed answers those who wait and leaves nothing behind.
+        self.flights.retain(|name, _| !doomed(name));
+        for name in names(&self.absent, &doomed) {
+            self.absent.pop(&name);
+        }
+        let cached = names(&self.entries, &doomed);
+        for name in &cached {
+            self.drop_key(name);
+        }
+        cached.len()
+    }
+
+    /// Takes `flight` off the list; whether it stood there.
+    pub(super) fn delist(&mut self, flight: &Arc<Flight<Outcome>>, name: &KeyName) -> bool {
+        let listed = self
+            .flights
+            .get(name)
+            .is_some_and(|listed| Arc::ptr_eq(listed, flight));
+        if listed {
+            self.flights.remove(name);
+        }
+        listed
+    }
+}
+
+fn names<V>(of: &LruCache<KeyName, V>, wanted: impl Fn(&KeyName) -> bool) -> Vec<KeyName> {
+    of.iter()
+        .map(|(name, _)| name)
+        .filter(|name| wanted(name))
+        .cloned()
+        .collect()
+}
