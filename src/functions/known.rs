@@ -122,7 +122,7 @@ pub(super) struct Known {
     hasher: DefaultHashBuilder,
 }
 
-/// What a look-up came to. It fits into a line of the processor's cache: a scan over many users waits for memory more
+/// What a look-up came to. It is as large as a line of the processor's cache: a scan over many users waits for memory more
 /// than for anything else.
 struct Found {
     /// Of user and uid, as they were asked for.
