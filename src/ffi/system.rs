@@ -61,13 +61,8 @@ pub fn uptime() -> Duration {
     const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
     #[cfg(unix)]
     {
-        let mut now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: writes one timespec; the clock exists, else zero would make every age zero, so a
-        // failure falls through to the standard clock.
-        if unsafe { libc::clock_gettime(CLOCK, &mut now) } == 0 {
+        // Zero would make every age zero, so a failure falls through to the standard clock.
+        if let Some(now) = read(CLOCK) {
             return Duration::new(
                 u64::try_from(now.tv_sec).unwrap_or(0),
                 u32::try_from(now.tv_nsec).unwrap_or(0),
@@ -86,12 +81,7 @@ pub fn uptime_at_tick() -> Duration {
     {
         static TICK: AtomicU64 = AtomicU64::new(u64::MAX);
         static UPTIME: AtomicU64 = AtomicU64::new(0);
-        let mut tick = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: writes one timespec; the clock exists.
-        if unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut tick) } == 0 {
+        if let Some(tick) = read(libc::CLOCK_MONOTONIC_COARSE) {
             let tick = (tick.tv_sec as u64) << 30 | tick.tv_nsec as u64;
             // Whoever sees the tick sees the uptime that was asked for in it, or a later one.
             if TICK.load(Ordering::Acquire) != tick {
@@ -109,19 +99,23 @@ pub fn uptime_at_tick() -> Duration {
 /// a look at the clock takes.
 pub fn unix_seconds() -> u64 {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        let mut now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: writes one timespec; the clock exists.
-        if unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) } == 0 {
-            return u64::try_from(now.tv_sec).unwrap_or(0);
-        }
+    if let Some(now) = read(libc::CLOCK_REALTIME_COARSE) {
+        return u64::try_from(now.tv_sec).unwrap_or(0);
     }
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+/// What `clock` says; `None` if there is no such clock.
+#[cfg(unix)]
+fn read(clock: libc::clockid_t) -> Option<libc::timespec> {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes one timespec.
+    (unsafe { libc::clock_gettime(clock, &mut now) } == 0).then_some(now)
 }
 
 /// Whether the process runs with privileges that its caller does not have (set-uid and the like), so
