@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::ffi::value::Value;
+use crate::sqlite::value::Value;
 
 /// A user's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

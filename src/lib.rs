@@ -37,7 +37,7 @@
 //!
 //! ```text
 //! SQL call -> key row in this connection -> process-wide key cache -> key store -> Fernet -> result
-//!  (ffi)           (keys)                        (cache)               (store)     (cipher)
+//! (sqlite)         (keys)                        (cache)               (store)     (cipher)
 //! ```
 //!
 //! The row is the authority and the cache only saves a fetch: a key whose row is gone cannot be used,
@@ -50,18 +50,17 @@
 pub mod cache;
 pub mod cipher;
 pub mod config;
+mod entry;
 pub mod error;
-mod fetchers;
-pub mod ffi;
-mod flight;
 pub mod functions;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod gzip;
 pub mod id;
-pub mod json;
+pub mod item;
 pub mod keys;
 pub mod secret;
+pub mod sqlite;
 pub mod stats;
 pub mod store;
-mod sync;
+pub mod system;
+mod threads;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Cache;
 use crate::cipher::Cipher;
 use crate::error::Error;
-use crate::fetchers::For;
-use crate::flight::Flight;
 use crate::id::ObjectName;
 use crate::store::{Fetched, KeyStore, StoreError, guarded};
+use crate::threads::flight::Flight;
+use crate::threads::pool::For;
 
 /// What the store itself said of a name.
 #[derive(Clone, Debug)]

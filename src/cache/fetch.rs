@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::shelf::{Entry, Shelf};
 use super::{Cache, Outcome, PAUSE};
 use crate::cipher::Cipher;
-use crate::fetchers::{For, Job};
-use crate::ffi::locked::Locked;
-use crate::flight::Flight;
 use crate::id::KeyName;
 use crate::stats::Counter;
 use crate::store::{Fault, Fetched, StoreError, guarded};
-use crate::sync::{AtomicBool, AtomicU64};
+use crate::system::locked::Locked;
+use crate::threads::flight::Flight;
+use crate::threads::pool::{For, Job};
+use crate::threads::sync::{AtomicBool, AtomicU64};
 
 /// How long an absent object is remembered, in milliseconds: a scan over entries of a lost key asks
 /// the store once, and a key that is being made is soon found.

@@ -1,9 +1,9 @@
 //! What the tests of the cache and its schedules have in common: one key, its names, and how it is asked for.
 
 use super::*;
-use crate::ffi::value::Value;
 use crate::id::ObjectName;
 use crate::secret::SecretBytes;
+use crate::sqlite::value::Value;
 use crate::store::Fetched;
 
 const KEY: &[u8] = b"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";

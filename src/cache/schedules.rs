@@ -12,7 +12,7 @@ use super::scene::{TTL, ask, name, object};
 use super::*;
 use crate::id::ObjectName;
 use crate::store::Fetched;
-use crate::sync::AtomicBool;
+use crate::threads::sync::AtomicBool;
 
 const THREADS: usize = 2;
 /// Schedules of each scenario under each of the two schedulers.

@@ -9,10 +9,10 @@ use lru::LruCache;
 
 use super::Outcome;
 use crate::cipher::Cipher;
-use crate::ffi::locked::Locked;
-use crate::flight::Flight;
 use crate::id::KeyName;
-use crate::sync::{AtomicBool, AtomicU64};
+use crate::system::locked::Locked;
+use crate::threads::flight::Flight;
+use crate::threads::sync::{AtomicBool, AtomicU64};
 
 /// A cached key. Times are milliseconds of uptime.
 pub struct Entry {

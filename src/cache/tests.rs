@@ -8,7 +8,7 @@ use super::scene::{TTL, ask, name, object};
 use super::*;
 use crate::id::ObjectName;
 use crate::store::Fetched;
-use crate::sync::AtomicBool;
+use crate::threads::sync::AtomicBool;
 
 const STALE: u64 = 3_600_000;
 

@@ -1,5 +1,5 @@
 //! AES-128-CBC and HMAC-SHA256 with RustCrypto's crates, where the processor lacks the instructions that
-//! [`crate::ffi::instructions`] is made of.
+//! `x86_64` is made of.
 
 use aes::Aes128;
 use base64_simd::{AsOut, URL_SAFE};

@@ -102,7 +102,7 @@ impl Aws {
             endpoint: endpoints.of("AWS_ENDPOINT_URL_S3", "s3")?,
             sts_endpoint: endpoints.of("AWS_ENDPOINT_URL_STS", "sts")?,
             ca_bundle: ca_bundle
-                .or_else(|| text(&profile, "ca_bundle"))
+                .or_else(|| profile.text("ca_bundle"))
                 .map(PathBuf::from),
             proxy: proxy.map(Into::into),
             no_proxy: either("NO_PROXY", "no_proxy")?.unwrap_or_default(),
@@ -164,7 +164,7 @@ fn region(environment: &Environment<'_>, profile: &Profile) -> Result<Option<Str
             "AWS_DEFAULT_REGION",
             environment.text("AWS_DEFAULT_REGION")?,
         ),
-        ("region of the AWS profile", text(profile, "region")),
+        ("region of the AWS profile", profile.text("region")),
     ];
     for (variable, region) in named {
         match region {
@@ -174,10 +174,6 @@ fn region(environment: &Environment<'_>, profile: &Profile) -> Result<Option<Str
         }
     }
     Ok(None)
-}
-
-pub(super) fn text(profile: &Profile, name: &str) -> Option<String> {
-    profile.get(name).map(|value| value.expose().to_owned())
 }
 
 /// Whether `region` can be a region's name, `[a-z0-9-]+`: it becomes a part of a host's.

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use super::aws::text;
 use super::profile::Profile;
 use super::{ConfigError, Environment, bad};
 
@@ -24,7 +23,7 @@ impl Endpoints<'_> {
     ) -> Result<Option<Url>, ConfigError> {
         const IGNORE: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
         let ignore = match self.environment.text(IGNORE)? {
-            None => text(self.profile, "ignore_configured_endpoint_urls"),
+            None => self.profile.text("ignore_configured_endpoint_urls"),
             ignore => ignore,
         };
         if ignore.is_some_and(|word| word.eq_ignore_ascii_case("true")) {

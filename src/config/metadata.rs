@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::aws::text;
 use super::endpoint::{address, endpoint, has_no_user, is_loopback};
 use super::profile::Profile;
 use super::{ConfigError, Environment, bad};
@@ -111,7 +110,7 @@ impl Instance {
             return Ok(None);
         }
         let setting = |variable, name| -> Result<Option<String>, ConfigError> {
-            Ok(environment.text(variable)?.or_else(|| text(profile, name)))
+            Ok(environment.text(variable)?.or_else(|| profile.text(name)))
         };
         let own = match setting(MODE, "ec2_metadata_service_endpoint_mode")? {
             Some(mode) if mode.eq_ignore_ascii_case("ipv6") => Self::IPV6,

@@ -9,13 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use super::{Function, Session, function, json_function};
+use super::{Session, function, json_function};
 use crate::cipher;
 use crate::error::Error;
-use crate::ffi::code;
-use crate::ffi::value::{Arguments, Output, Value};
 use crate::id::{KeyUid, ObjectName, UserId};
 use crate::keys::rows::{CONTENT_TYPE, NewKey, Rows, Savepoint};
+use crate::sqlite::code;
+use crate::sqlite::function::Function;
+use crate::sqlite::value::{Arguments, Output, Value};
 use crate::store::{StoreError, guarded};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {

@@ -4,13 +4,14 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::known::Key;
-use super::{Function, Session, function};
+use super::{Session, function};
 use crate::cipher;
 use crate::error::Error;
-use crate::ffi::table::{Rows, Table};
-use crate::ffi::value::{Arguments, Output, Value};
 use crate::id::{KeyUid, UserId};
 use crate::secret::SecretBytes;
+use crate::sqlite::function::Function;
+use crate::sqlite::table::{Rows, Table};
+use crate::sqlite::value::{Arguments, Output, Value};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![

@@ -8,10 +8,10 @@ use super::Session;
 use crate::cache::Probe;
 use crate::config::{Config, StoreLocation};
 use crate::error::Error;
-use crate::ffi::code::{INTERRUPT, NOMEM};
-use crate::ffi::table::{Rows, Table};
-use crate::ffi::value::{Output, Value};
 use crate::id::ObjectName;
+use crate::sqlite::code::{INTERRUPT, NOMEM};
+use crate::sqlite::table::{Rows, Table};
+use crate::sqlite::value::{Output, Value};
 use crate::store::{CredentialStatus, StoreError};
 
 /// A check's status and what it has to say.

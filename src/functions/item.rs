@@ -3,16 +3,17 @@
 use std::rc::Rc;
 
 use super::crypt::{SEALED, opened, sealed, under};
-use super::{Function, Session, function, json_function};
+use super::{Session, function, json_function};
 use crate::error::Error;
-use crate::ffi;
-use crate::ffi::connection::{Connection, Kept};
-use crate::ffi::table::Table;
-use crate::ffi::value::{Arguments, Output, Value};
-use crate::gzip::{self, Refusal};
 use crate::id::UserId;
-use crate::json::is_json;
+use crate::item::gzip::{self, Refusal};
+use crate::item::json::is_json;
 use crate::secret::SecretBytes;
+use crate::sqlite;
+use crate::sqlite::connection::{Connection, Kept};
+use crate::sqlite::function::Function;
+use crate::sqlite::table::Table;
+use crate::sqlite::value::{Arguments, Output, Value};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![
@@ -103,7 +104,7 @@ fn text_of_jsonb(connection: &Connection, blob: &[u8]) -> Result<Option<SecretBy
     const KNOWS_JSONB: i32 = 3_045_000;
     /// 8: strictly JSONB (<https://sqlite.org/json1.html#jvalid>).
     const TEXT_OF_JSONB: &str = "SELECT json(?1) WHERE json_valid(?1, 8)";
-    if ffi::sqlite_version() < KNOWS_JSONB {
+    if sqlite::sqlite_version() < KNOWS_JSONB {
         return Ok(None);
     }
     let mut statement = connection.statement(Kept::JsonText, TEXT_OF_JSONB)?;

@@ -13,10 +13,11 @@ use super::Session;
 use crate::cache::Entry;
 use crate::cipher::Cipher;
 use crate::error::Error;
-use crate::ffi::connection::{Kept, State};
-use crate::ffi::{prefetch, system};
 use crate::id::{KeyUid, UserId};
 use crate::keys::KeyRow;
+use crate::sqlite::connection::{Kept, State};
+use crate::sqlite::prefetch;
+use crate::system::process;
 
 /// A key that a call may use.
 pub(super) struct Key<'a> {
@@ -167,13 +168,13 @@ impl Known {
     }
 
     fn is_in(&self, state: State) -> bool {
-        self.state == Some((state, system::generation()))
+        self.state == Some((state, process::generation()))
     }
 
     fn put(&mut self, state: State, new: Found) {
         if !self.is_in(state) || self.found.len() >= Self::MOST {
             self.found.clear();
-            self.state = Some((state, system::generation()));
+            self.state = Some((state, process::generation()));
         }
         match self
             .found

@@ -16,11 +16,12 @@ use crate::cache::{Cache, Entry};
 use crate::cipher::{Iv, Ivs};
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
-use crate::ffi::connection::Connection;
-use crate::ffi::table::Table;
-use crate::ffi::value::{Arguments, Output};
 use crate::id::UserId;
 use crate::keys::{KeyRow, Keys};
+use crate::sqlite::connection::Connection;
+use crate::sqlite::function::Function;
+use crate::sqlite::table::Table;
+use crate::sqlite::value::{Arguments, Output};
 
 use known::Known;
 
@@ -29,21 +30,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The table whose disconnection ends the connection's kept statements.
 pub const OWNER: &str = "journal_seal";
-
-/// A scalar function as SQLite is to know it.
-pub struct Function {
-    /// Its name, which begins the text of its errors.
-    pub name: &'static str,
-    /// How many arguments this form of it takes.
-    pub arguments: i32,
-    /// Whether its TEXT carries SQLite's JSON subtype.
-    pub gives_json: bool,
-    /// What it does.
-    pub body: Body,
-}
-
-/// What a scalar function does with its arguments.
-pub type Body = Box<dyn Fn(&Arguments<'_>) -> Result<Output, Error>>;
 
 /// What the functions of one connection share.
 struct Session {

@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
 
-use super::{Function, Session, VERSION, function};
+use super::{Session, VERSION, function};
 use crate::config::Config;
 use crate::error::Error;
-use crate::ffi::table::{Rows, Table};
-use crate::ffi::value::{Arguments, Output, Value};
 use crate::id::{KeyUid, UserId};
+use crate::sqlite::function::Function;
+use crate::sqlite::table::{Rows, Table};
+use crate::sqlite::value::{Arguments, Output, Value};
 use crate::stats::Counter;
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {

@@ -3,10 +3,10 @@
 use std::ffi::CString;
 
 use crate::error::Error;
-use crate::ffi::code;
-use crate::ffi::connection::{Connection, Statement};
-use crate::ffi::value::Value;
 use crate::id::{KeyUid, ObjectName, UserId};
+use crate::sqlite::code;
+use crate::sqlite::connection::{Connection, Statement};
+use crate::sqlite::value::Value;
 
 /// What the two rows of a new key hold.
 pub struct NewKey {

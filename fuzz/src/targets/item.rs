@@ -5,7 +5,7 @@
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
-use journal_crypt::gzip::{Refusal, compress, decompress};
+use journal_crypt::item::gzip::{Refusal, compress, decompress};
 
 /// More than any bound below.
 const REFERENCE_MOST: u64 = 1 << 20;

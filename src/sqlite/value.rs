@@ -154,7 +154,7 @@ pub enum Output {
     /// BLOB that is wiped when SQLite frees it.
     SecretBlob(SecretBytes),
     /// TEXT with SQLite's JSON subtype, so that `json_object('x', …)` nests it. Only for a function
-    /// that is registered as [`crate::functions::Function::gives_json`].
+    /// that is registered as [`super::function::Function::gives_json`].
     Json(String),
     /// The same, wiped when SQLite frees it; the caller vouches that it is UTF-8.
     SecretJson(SecretBytes),

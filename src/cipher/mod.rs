@@ -8,6 +8,8 @@
 
 mod mac;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use std::fmt;
 use std::ops::Range;
@@ -21,10 +23,8 @@ use zeroize::Zeroize;
 
 use self::mac::Mac;
 use crate::error::Error;
-#[cfg(target_arch = "x86_64")]
-use crate::ffi::instructions;
-use crate::ffi::system;
 use crate::secret::{SecretBytes, SecretString};
+use crate::system::process;
 
 const VERSION: u8 = 0x80;
 const TIME: Range<usize> = 1..9;
@@ -48,7 +48,7 @@ pub struct Cipher(Keys);
 
 enum Keys {
     #[cfg(target_arch = "x86_64")]
-    Instructions(instructions::Keys),
+    Instructions(x86_64::Keys),
     Portable(portable::Keys),
 }
 
@@ -88,7 +88,7 @@ impl Cipher {
     fn new(signing: &[u8; 16], encryption: &[u8; 16]) -> Option<Self> {
         let mac = Mac::new(signing)?;
         #[cfg(target_arch = "x86_64")]
-        if let Some(keys) = instructions::Keys::new(encryption, &mac.inner, &mac.outer) {
+        if let Some(keys) = x86_64::Keys::new(encryption, &mac.inner, &mac.outer) {
             return Some(Self(Keys::Instructions(keys)));
         }
         Some(Self(Keys::Portable(portable::Keys::new(encryption, mac))))
@@ -200,14 +200,14 @@ pub fn random_name() -> Result<String, Error> {
 
 fn no_random_numbers(error: getrandom::Error) -> Error {
     Error::Sqlite {
-        code: crate::ffi::code::IOERR,
+        code: crate::sqlite::code::IOERR,
         message: format!("the system gives no random numbers: {error}"),
     }
 }
 
 /// This machine's time in unix seconds, as tokens hold it.
 pub fn now() -> u64 {
-    system::unix_seconds()
+    process::unix_seconds()
 }
 
 /// Initialisation vectors: the output of ChaCha20 under a key of the operating system's, which a connection takes anew
@@ -228,7 +228,7 @@ impl Ivs {
     /// # Errors
     /// The operating system gives no random numbers.
     pub fn draw(&mut self) -> Result<Iv, Error> {
-        let generation = system::generation();
+        let generation = process::generation();
         let source = match &mut self.source {
             Some(source) if self.left > 0 && self.generation == generation => source,
             source => {

@@ -12,11 +12,11 @@ use time::OffsetDateTime;
 
 use super::{Credentials, Found, chain};
 use crate::config::Aws;
-use crate::ffi::system;
-use crate::flight::Flight;
 use crate::stats::Stats;
 use crate::store::retry::{Retry, random_percent};
 use crate::store::{CredentialStatus, StoreError, guarded};
+use crate::system::process;
+use crate::threads::flight::Flight;
 
 /// How long before their end credentials are renewed, and at most how much sooner, so that a fleet that
 /// started together does not ask together.
@@ -70,7 +70,7 @@ impl Provider {
     /// The credentials that `aws` leads to. Nothing is looked for yet.
     pub(in crate::store) fn new(aws: &'static Aws, retry: Arc<Retry>, stats: Arc<Stats>) -> Self {
         let search = Box::new(move |deadline| chain::search(aws, deadline));
-        let clock = || (system::uptime(), OffsetDateTime::now_utc());
+        let clock = || (process::uptime(), OffsetDateTime::now_utc());
         Self::over(search, retry, stats, Box::new(clock))
     }
 
@@ -169,7 +169,7 @@ impl Shared {
         }
         let flight = Arc::new(Flight::new());
         let (shared, landing) = (Arc::clone(self), Arc::clone(&flight));
-        system::spawn("journal_crypt", move || landing.land(shared.search()))
+        process::spawn("journal_crypt", move || landing.land(shared.search()))
             .map_err(|_| StoreError::passing("the system starts no thread"))?;
         state.flight = Some(Arc::clone(&flight));
         Ok(flight)

@@ -120,6 +120,11 @@ impl Profile {
         self.in_credentials(name).or_else(|| self.in_config(name))
     }
 
+    /// A setting that is no secret.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(|value| value.expose().to_owned())
+    }
+
     /// A setting of the config file.
     pub fn in_config(&self, name: &str) -> Option<&SecretString> {
         find(self.config.as_deref(), name)

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex, lock, spawn};
+use crate::threads::sync::{Condvar, Mutex, lock, spawn};
 
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);

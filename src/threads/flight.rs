@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::sync::{AtomicBool, Condvar, Mutex, lock};
+use crate::threads::sync::{AtomicBool, Condvar, Mutex, lock};
 
 /// How long a waiter sleeps before it asks whether it was interrupted.
 const SLICE: Duration = Duration::from_millis(25);

@@ -1,22 +1,16 @@
-//! The boundary with SQLite and the operating system: the only unsafe code of the project.
+//! The boundary with SQLite.
 //!
 //! Above this module nothing follows a pointer. Every callback that SQLite makes goes through
-//! `guard`, so that a panic becomes an SQL error instead of unwinding into C.
+//! [`guard`], so that a panic becomes an SQL error instead of unwinding into C.
 #![allow(unsafe_code)]
 
-mod allocator;
 pub mod connection;
-mod entry;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod instructions;
-pub mod locked;
-pub mod system;
+pub mod function;
+pub(crate) mod guard;
 pub mod table;
 pub mod value;
 
-use std::cell::Cell;
 use std::ffi::{c_char, c_int};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -48,15 +42,15 @@ pub(crate) mod code {
 }
 
 /// The routines table of the one SQLite library that this process loaded us through.
-static ROUTINES: AtomicPtr<sqlite3_api_routines> = AtomicPtr::new(ptr::null_mut());
+pub(crate) static ROUTINES: AtomicPtr<sqlite3_api_routines> = AtomicPtr::new(ptr::null_mut());
 
 /// Calls an SQLite routine through the table that SQLite gave us when it loaded us.
 ///
 /// Only the named field is read, never the whole struct: an older SQLite has a shorter one. Every
-/// field used here is as old as the least version that [`entry`] accepts.
+/// field used here is as old as the least version that the entry point accepts.
 macro_rules! sqlite3 {
     ($routine:ident($($argument:expr),* $(,)?)) => {{
-        let routines = $crate::ffi::ROUTINES.load(::std::sync::atomic::Ordering::Relaxed);
+        let routines = $crate::sqlite::ROUTINES.load(::std::sync::atomic::Ordering::Relaxed);
         let routine = (*routines).$routine;
         match routine {
             Some(routine) => routine($($argument),*),
@@ -65,42 +59,6 @@ macro_rules! sqlite3 {
     }};
 }
 pub(crate) use sqlite3;
-
-/// Runs `body` and turns a panic into an error; nothing of ours unwinds into C.
-fn guard<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
-        // Dropping the payload could panic again; it is a short message, so it is let go.
-        std::mem::forget(payload);
-        Err(Error::Panicked)
-    })
-}
-
-/// As [`guard`], for a call that runs SQL of the database: key tables can be views that reach us again
-/// through a function of the host's, without end, on one stack.
-///
-/// # Errors
-/// Calls nested deeper than any honest schema has them.
-fn guard_call<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    const DEEPEST: u32 = 8;
-    thread_local! {
-        static DEPTH: Cell<u32> = const { Cell::new(0) };
-    }
-    let depth = DEPTH.get();
-    if depth == DEEPEST {
-        return Err(Error::Sqlite {
-            code: code::ERROR,
-            message: "the key tables are views that call this function again and again".to_owned(),
-        });
-    }
-    DEPTH.set(depth + 1);
-    let outcome = guard(body);
-    DEPTH.set(depth);
-    // The ciphers and what checks UTF-8 or JSON are in its upper part; SQLite's own calls go far deeper.
-    // With the processor's instructions tests/test_secrets.py finds nothing from 512 bytes on; AES's schedule in software,
-    // made for each call, lies deeper.
-    crate::secret::wipe_stack::<4096>();
-    outcome
-}
 
 /// Lets the processor fetch what is, or was, at `place` into its cache, while other work is done: a hint, for
 /// which any address will do.
@@ -121,7 +79,10 @@ pub fn prefetch<T>(place: *const T) {
 ///
 /// # Safety
 /// `routines` must be the table of a live SQLite library.
-unsafe fn sqlite_string(routines: *const sqlite3_api_routines, text: &str) -> *mut c_char {
+pub(crate) unsafe fn sqlite_string(
+    routines: *const sqlite3_api_routines,
+    text: &str,
+) -> *mut c_char {
     // SAFETY: the caller vouches for the table, and sqlite3_malloc is in every version of it.
     let Some(malloc) = (unsafe { (*routines).malloc }) else {
         return ptr::null_mut();
@@ -143,7 +104,7 @@ unsafe fn sqlite_string(routines: *const sqlite3_api_routines, text: &str) -> *m
 }
 
 /// SQLite's result code for one of our errors.
-fn result_code(error: &Error) -> c_int {
+pub(crate) fn result_code(error: &Error) -> c_int {
     match error {
         Error::Sqlite { code, .. } => *code,
         Error::OutOfMemory => code::NOMEM,

@@ -14,8 +14,9 @@ use sqlite_loadable::ext::{
 };
 
 use super::connection::Connection;
+use super::guard::{guard, guard_call};
 use super::value::{Arguments, Output, give, give_copy};
-use super::{ROUTINES, code, guard, guard_call, result_code, sqlite_string, sqlite3};
+use super::{ROUTINES, code, result_code, sqlite_string, sqlite3};
 use crate::error::Error;
 
 /// The rows of one scan, each with a value for every column.
@@ -63,7 +64,7 @@ struct RawCursor {
 ///
 /// # Safety
 /// `db` must be live, and the routines table set.
-pub(super) unsafe fn register(
+pub(crate) unsafe fn register(
     db: *mut sqlite3,
     table: Table,
     owns: Option<Rc<Connection>>,

@@ -6,9 +6,9 @@
 pub mod rows;
 
 use crate::error::Error;
-use crate::ffi::connection::{Connection, Kept, Statement};
-use crate::ffi::value::Value;
 use crate::id::{KeyName, KeyUid, ObjectName, UserId};
+use crate::sqlite::connection::{Connection, Kept, Statement};
+use crate::sqlite::value::Value;
 
 /// A row of `user_journal_master_keys`, with the object that its `s3_files` row names.
 pub struct KeyRow {

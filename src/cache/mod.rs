@@ -26,16 +26,16 @@ use self::shelf::Shelf;
 use crate::cipher::Cipher;
 use crate::config::{Config, ConfigError, StoreLocation};
 use crate::error::Error;
-use crate::fetchers::{Fetchers, For};
-use crate::ffi::locked::Pages;
-use crate::ffi::system;
-use crate::flight::Flight;
 use crate::id::{KeyName, KeyUid};
 use crate::stats::{Counter, Stats};
 use crate::store::directory::Directory;
 use crate::store::s3::S3;
 use crate::store::{KeyStore, StoreError};
-use crate::sync::{AtomicU64, Mutex, MutexGuard, lock};
+use crate::system::locked::Pages;
+use crate::system::process;
+use crate::threads::flight::Flight;
+use crate::threads::pool::{Fetchers, For};
+use crate::threads::sync::{AtomicU64, Mutex, MutexGuard, lock};
 
 /// How long after a failed check, or while the store is down, nobody asks again, in milliseconds.
 const PAUSE: u64 = 1_000;
@@ -85,7 +85,7 @@ impl Cache {
     /// # Errors
     /// A key store that cannot be set up as configured.
     pub fn of_this_process(config: &'static Config) -> Result<&'static Self, ConfigError> {
-        let generation = system::generation();
+        let generation = process::generation();
         let new = || Self::new(config, generation).map(Box::new);
         let mut cache = CACHE.get_or_try_init(new)?;
         while cache.generation != generation {
@@ -123,7 +123,7 @@ impl Cache {
             ttl: milliseconds(config.cache_ttl),
             stale: milliseconds(config.cache_stale),
             timeout: config.fetch_timeout,
-            clock: Box::new(|| milliseconds(system::uptime_at_tick())),
+            clock: Box::new(|| milliseconds(process::uptime_at_tick())),
             stats,
         }
     }
@@ -294,7 +294,7 @@ impl Cache {
     }
 
     fn is_of_this_process(&self) -> bool {
-        self.generation == system::generation()
+        self.generation == process::generation()
     }
 
     /// Writes what the fetching threads had to say; on a thread that is inside an SQLite call.
@@ -302,7 +302,7 @@ impl Cache {
         // A forked child leaves its parent's alone.
         if self.is_of_this_process() {
             for line in self.stats.take_lines() {
-                crate::ffi::log(&line);
+                crate::sqlite::log(&line);
             }
         }
     }

@@ -5,7 +5,7 @@ mod real {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
-    pub(crate) use crate::ffi::system::spawn;
+    pub(crate) use crate::system::process::spawn;
 }
 #[cfg(not(all(test, feature = "schedules")))]
 pub(crate) use real::*;

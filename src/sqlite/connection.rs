@@ -56,7 +56,7 @@ pub struct Connection {
 impl Connection {
     /// # Safety
     /// `db` must be a live connection that outlives the value.
-    pub(super) unsafe fn new(db: *mut sqlite3) -> Self {
+    pub(crate) unsafe fn new(db: *mut sqlite3) -> Self {
         Self {
             db,
             owners: Cell::new(0),
@@ -200,7 +200,7 @@ impl Connection {
     }
 
     /// The error that a routine of this connection just answered with `result`.
-    pub(super) fn last_error(&self, result: c_int) -> Error {
+    pub(crate) fn last_error(&self, result: c_int) -> Error {
         // SAFETY: the connection is live; the message is copied before anything else is called.
         unsafe { last_error(self.db, result) }
     }

@@ -1,20 +1,21 @@
 //! The entry point: is this process and this SQLite fit for us, and what is registered on the connection.
+#![allow(unsafe_code)] // what SQLite hands over, and what it is told to call
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use sqlite_loadable::ext::{sqlite3, sqlite3_api_routines, sqlite3_context, sqlite3_value};
+use sqlite_loadable::ext::{sqlite3, sqlite3_api_routines};
 
-use super::connection::Connection;
-use super::value::{Arguments, Value, give};
-use super::{
-    ROUTINES, code, guard, guard_call, result_code, sqlite_string, sqlite3, system, table,
-};
 use crate::config::Config;
 use crate::error::Error;
-use crate::functions::{self, Function};
+use crate::functions;
+use crate::sqlite::connection::Connection;
+use crate::sqlite::guard::guard;
+use crate::sqlite::value::Value;
+use crate::sqlite::{ROUTINES, code, function, result_code, sqlite_string, table};
+use crate::system::process;
 
 /// The least SQLite version: `sqlite3_txn_state` came with 3.34.
 const LEAST_VERSION: c_int = 3_034_000;
@@ -65,7 +66,7 @@ unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<
             version / 1_000 % 1_000
         )));
     }
-    if system::has_raised_privileges() {
+    if process::has_raised_privileges() {
         return Err(refusal(
             "refused in a process with raised privileges, whose environment is its caller's".into(),
         ));
@@ -78,7 +79,7 @@ unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<
         Ordering::Acquire,
     );
     match first {
-        Ok(_) => system::keep_mapped(routines.cast()),
+        Ok(_) => process::keep_mapped(routines.cast()),
         Err(earlier) if earlier == routines => {}
         Err(_) => {
             return Err(refusal(
@@ -88,7 +89,7 @@ unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<
             ));
         }
     }
-    system::watch_forks();
+    process::watch_forks();
     // SAFETY: SQLite frees what is registered below, and with it the connection, before it frees `db`.
     let connection = Rc::new(unsafe { Connection::new(db) });
     if has_functions(&connection)? {
@@ -104,7 +105,8 @@ unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<
     }
     for function in registered {
         // SAFETY: as above.
-        unsafe { register(db, function) }.map_err(|code| not_registered(&connection, code))?;
+        unsafe { function::register(db, function) }
+            .map_err(|code| not_registered(&connection, code))?;
     }
     Ok(())
 }
@@ -136,62 +138,4 @@ fn has_functions(connection: &Connection) -> Result<bool, Error> {
         Err(error) if result_code(&error) & 0xff == code::NOMEM => Err(error),
         answer => Ok(answer.unwrap_or(false)),
     }
-}
-
-/// # Safety
-/// `db` must be live, and the routines table set.
-unsafe fn register(db: *mut sqlite3, function: Function) -> Result<(), c_int> {
-    const UTF8: c_int = 1;
-    const DIRECTONLY: c_int = 0x80000;
-    /// Since SQLite 3.45 a function that gives a subtype says so; earlier ones do not know the flag.
-    const RESULT_SUBTYPE: c_int = 0x100_0000;
-    let subtype = match function.gives_json && super::sqlite_version() >= 3_045_000 {
-        true => RESULT_SUBTYPE,
-        false => 0,
-    };
-    let name = CString::new(function.name).map_err(|_| code::INTERNAL)?;
-    let arguments = function.arguments;
-    let function = Box::into_raw(Box::new(function));
-    // SAFETY: the callbacks take the box as their user data, and SQLite calls the destructor once, also
-    // when it refuses.
-    let result = unsafe {
-        sqlite3!(create_function_v2(
-            db,
-            name.as_ptr(),
-            arguments,
-            UTF8 | DIRECTONLY | subtype,
-            function.cast(),
-            Some(call),
-            None,
-            None,
-            Some(destroy)
-        ))
-    };
-    if result == code::OK {
-        Ok(())
-    } else {
-        Err(result)
-    }
-}
-
-unsafe extern "C" fn call(
-    context: *mut sqlite3_context,
-    count: c_int,
-    values: *mut *mut sqlite3_value,
-) {
-    // SAFETY: SQLite passes the context, the values of this call, and the user data of `register`.
-    unsafe {
-        let function = &*sqlite3!(user_data(context)).cast::<Function>();
-        let outcome = guard_call(|| (function.body)(&Arguments::new(values, count)));
-        give(context, function.name, outcome);
-    }
-}
-
-unsafe extern "C" fn destroy(function: *mut c_void) {
-    // SAFETY: made by `register`, passed back once.
-    let function = unsafe { Box::from_raw(function.cast::<Function>()) };
-    let _ = guard(|| {
-        drop(function);
-        Ok(())
-    });
 }
