@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::shelf::{Entry, Shelf};
+use super::contents::{Contents, Entry};
 use super::{Cache, Outcome, PAUSE};
 use crate::cipher::Cipher;
 use crate::id::KeyName;
@@ -12,7 +12,7 @@ use crate::stats::Counter;
 use crate::store::{Fault, Fetched, StoreError, guarded};
 use crate::system::locked::Locked;
 use crate::threads::flight::Flight;
-use crate::threads::pool::{For, Job};
+use crate::threads::pool::{Job, Priority};
 use crate::threads::sync::{AtomicBool, AtomicU64};
 
 /// How long an absent object is remembered, in milliseconds: a scan over entries of a lost key asks
@@ -25,18 +25,18 @@ impl Cache {
     /// The flight for `name`: the one under way, or a new one.
     pub(super) fn flight(
         &'static self,
-        shelf: &mut Shelf,
+        contents: &mut Contents,
         name: &KeyName,
-        known: Option<Arc<Entry>>,
-        whom: For,
+        cached: Option<Arc<Entry>>,
+        priority: Priority,
     ) -> Result<Arc<Flight<Outcome>>, StoreError> {
-        if let Some(flight) = shelf.flights.get(name) {
+        if let Some(flight) = contents.flights.get(name) {
             // Where it stands among others that are prefetched, it goes before them. The first of the two jobs that
             // gets a thread does the work; if there is no room for another, the old one does.
-            if whom == For::Call && flight.hurry() {
+            if priority == Priority::Demand && flight.hurry() {
                 let _ = self
-                    .fetchers
-                    .submit(For::Call, self.job(flight, name, known));
+                    .pool
+                    .submit(Priority::Demand, self.job(flight, name, cached));
             }
             return Ok(Arc::clone(flight));
         }
@@ -44,18 +44,18 @@ impl Cache {
             return Err(unanswered());
         }
         // As many as there are keys to prefetch.
-        if shelf.flights.try_reserve(1).is_err() {
+        if contents.flights.try_reserve(1).is_err() {
             return Err(StoreError::passing("out of memory"));
         }
         let flight = Arc::new(Flight::new());
-        if whom == For::Call {
+        if priority == Priority::Demand {
             flight.hurry();
         }
-        let job = self.job(&flight, name, known);
-        if self.fetchers.submit(whom, job).is_err() {
+        let job = self.job(&flight, name, cached);
+        if self.pool.submit(priority, job).is_err() {
             return Err(StoreError::passing("no thread or no memory for it"));
         }
-        shelf.flights.insert(name.clone(), Arc::clone(&flight));
+        contents.flights.insert(name.clone(), Arc::clone(&flight));
         Ok(flight)
     }
 
@@ -64,17 +64,17 @@ impl Cache {
         &'static self,
         flight: &Arc<Flight<Outcome>>,
         name: &KeyName,
-        known: Option<Arc<Entry>>,
+        cached: Option<Arc<Entry>>,
     ) -> Job {
         let (flight, name) = (Arc::clone(flight), name.clone());
         Box::new(move || {
             if !flight.begin() {
                 return;
             }
-            let outcome = guarded(|| self.fly(&flight, &name, known));
+            let outcome = guarded(|| self.fly(&flight, &name, cached));
             if outcome.is_err() {
                 // A flight that a panic ended is still listed.
-                self.shelf().delist(&flight, &name);
+                self.contents().delist(&flight, &name);
             }
             flight.land(outcome);
         })
@@ -85,7 +85,7 @@ impl Cache {
         &self,
         flight: &Arc<Flight<Outcome>>,
         name: &KeyName,
-        known: Option<Arc<Entry>>,
+        cached: Option<Arc<Entry>>,
     ) -> Outcome {
         let start = Instant::now();
         // The store may have gone down while this flight stood in line.
@@ -93,26 +93,26 @@ impl Cache {
             Err(unanswered())
         } else {
             // By itself, so that a panic in it is counted.
-            let outcome = guarded(|| self.fetch(name, known.as_ref(), start + self.timeout));
-            self.account(name, known.is_some(), &outcome, start.elapsed());
+            let outcome = guarded(|| self.fetch(name, cached.as_ref(), start + self.timeout));
+            self.account(name, cached.is_some(), &outcome, start.elapsed());
             outcome
         };
-        let mut shelf = self.shelf();
+        let mut contents = self.contents();
         // Whoever evicted the key meanwhile took the flight off the list.
-        if shelf.delist(flight, name) {
-            self.shelve(&mut shelf, name, known.as_deref(), &outcome);
+        if contents.delist(flight, name) {
+            self.record(&mut contents, name, cached.as_deref(), &outcome);
         }
-        self.sweep(&mut shelf);
+        self.sweep(&mut contents);
         outcome
     }
 
-    fn fetch(&self, name: &KeyName, known: Option<&Arc<Entry>>, deadline: Instant) -> Outcome {
+    fn fetch(&self, name: &KeyName, cached: Option<&Arc<Entry>>, deadline: Instant) -> Outcome {
         let Some(store) = &self.store else {
             return Err(StoreError::lasting("there is no key store"));
         };
         // The age counts from before the question: the answer was true then, not later.
         let asked = self.now();
-        let tag = known.and_then(|entry| entry.tag.as_deref());
+        let tag = cached.and_then(|entry| entry.tag.as_deref());
         match store.fetch(&name.object, tag, deadline)? {
             Fetched::Object { content, tag } => match Cipher::from_object(&content) {
                 Some(cipher) => Ok(Arc::new(Entry {
@@ -126,7 +126,7 @@ impl Cache {
                 })),
                 None => Err(StoreError::NotAKey("its object is not a Fernet key")),
             },
-            Fetched::Unchanged => match known {
+            Fetched::Unchanged => match cached {
                 Some(entry) => {
                     entry.checked.store(asked, Ordering::Relaxed);
                     entry.due.store(self.due(asked), Ordering::Relaxed);
@@ -138,19 +138,25 @@ impl Cache {
     }
 
     /// Keeps what a flight brought.
-    fn shelve(&self, shelf: &mut Shelf, name: &KeyName, known: Option<&Entry>, outcome: &Outcome) {
+    fn record(
+        &self,
+        contents: &mut Contents,
+        name: &KeyName,
+        cached: Option<&Entry>,
+        outcome: &Outcome,
+    ) {
         match outcome {
             Ok(entry) => {
-                shelf.absent.pop(name);
-                shelf.keep(name, entry);
+                contents.absent.pop(name);
+                contents.keep(name, entry);
             }
             Err(StoreError::Absent) => {
-                shelf.drop_key(name);
-                shelf.absent.put(name.clone(), self.now() + ABSENT_FOR);
+                contents.drop_key(name);
+                contents.absent.put(name.clone(), self.now() + ABSENT_FOR);
             }
-            Err(StoreError::Denied(_) | StoreError::NotAKey(_)) => shelf.drop_key(name),
+            Err(StoreError::Denied(_) | StoreError::NotAKey(_)) => contents.drop_key(name),
             Err(error @ StoreError::Unavailable { .. }) => {
-                if let Some(entry) = known {
+                if let Some(entry) = cached {
                     // Nobody asks again for a moment, but the key serves no longer for that.
                     let serves = match error.is_passing() {
                         true => self.ttl.saturating_add(self.stale),
@@ -166,20 +172,20 @@ impl Cache {
     }
 
     /// Drops the keys that nobody has used for so long that they could not even serve as stale.
-    fn sweep(&self, shelf: &mut Shelf) {
+    fn sweep(&self, contents: &mut Contents) {
         let now = self.now();
-        if now < shelf.swept.saturating_add(SWEEP) {
+        if now < contents.swept.saturating_add(SWEEP) {
             return;
         }
-        shelf.swept = now;
-        let ended: Vec<_> = shelf
+        contents.swept = now;
+        let ended: Vec<_> = contents
             .entries
             .iter()
             .filter(|(_, entry)| !self.may_serve_stale(entry))
             .map(|(name, _)| name.clone())
             .collect();
         for name in ended {
-            shelf.drop_key(&name);
+            contents.drop_key(&name);
         }
     }
 

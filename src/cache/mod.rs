@@ -9,10 +9,10 @@
 //! One lock guards the entries, and nothing waits while it is held. A forked child gets a cache of its
 //! own: it must not touch its parent's locks, threads or sockets.
 
-mod errand;
+mod bypass;
+mod contents;
 mod fetch;
 mod report;
-mod shelf;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use once_cell::race::OnceBox;
 
-pub use self::errand::Probe;
-pub use self::shelf::Entry;
-use self::shelf::Shelf;
+pub use self::bypass::Probe;
+use self::contents::Contents;
+pub use self::contents::Entry;
 use crate::cipher::Cipher;
 use crate::config::{Config, ConfigError, StoreLocation};
 use crate::error::Error;
@@ -34,23 +34,23 @@ use crate::store::{KeyStore, StoreError};
 use crate::system::locked::Pages;
 use crate::system::process;
 use crate::threads::flight::Flight;
-use crate::threads::pool::{Fetchers, For};
+use crate::threads::pool::{Pool, Priority};
 use crate::threads::sync::{AtomicU64, Mutex, MutexGuard, lock};
 
 /// How long after a failed check, or while the store is down, nobody asks again, in milliseconds.
 const PAUSE: u64 = 1_000;
 
 /// What a look at the cache came to.
-enum Look {
+enum Lookup {
     /// The key.
-    Ready(Arc<Entry>),
+    Hit(Arc<Entry>),
     /// A fetch or a check was asked for.
-    Asked(Asked),
+    Pending(Pending),
 }
 
 /// What is being waited for, and the key at hand, if there is one.
-struct Asked {
-    known: Option<Arc<Entry>>,
+struct Pending {
+    cached: Option<Arc<Entry>>,
     flight: Result<Arc<Flight<Outcome>>, StoreError>,
 }
 
@@ -62,10 +62,10 @@ pub struct Cache {
     generation: u64,
     child: OnceBox<Cache>,
     store: Option<Box<dyn KeyStore>>,
-    fetchers: Fetchers,
+    pool: Pool,
     /// Where the keys lie.
     pages: Arc<Pages<Cipher>>,
-    shelf: Mutex<Shelf>,
+    contents: Mutex<Contents>,
     /// Until when the store counts as down.
     down_until: AtomicU64,
     ttl: u64,
@@ -116,9 +116,9 @@ impl Cache {
             generation,
             child: OnceBox::new(),
             store,
-            fetchers: Fetchers::new(config.fetch_threads.get()),
+            pool: Pool::new(config.fetch_threads.get()),
             pages: Pages::new(),
-            shelf: Mutex::new(Shelf::new(config.cache_keys)),
+            contents: Mutex::new(Contents::new(config.cache_keys)),
             down_until: AtomicU64::new(0),
             ttl: milliseconds(config.cache_ttl),
             stale: milliseconds(config.cache_stale),
@@ -138,8 +138,8 @@ impl Cache {
         name: &KeyName,
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Arc<Entry>, Error> {
-        let look = self.look(name, For::Call);
-        self.answer(name, look, Instant::now() + self.timeout, waiting)
+        let lookup = self.lookup(name, Priority::Demand);
+        self.answer(name, lookup, Instant::now() + self.timeout, waiting)
     }
 
     /// Whether `entry`, which the cache gave for an earlier call, may serve one more unseen: it is still
@@ -169,17 +169,21 @@ impl Cache {
         names: &[KeyName],
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Vec<Result<Arc<Entry>, Error>>, Error> {
-        let mut looks = Vec::new();
-        looks.try_reserve_exact(names.len())?;
-        looks.extend(names.iter().map(|name| self.look(name, For::Prefetch)));
+        let mut lookups = Vec::new();
+        lookups.try_reserve_exact(names.len())?;
+        lookups.extend(
+            names
+                .iter()
+                .map(|name| self.lookup(name, Priority::Prefetch)),
+        );
         // Every flight lands within its timeout once it has a thread; those behind it wait for theirs.
-        let rounds = self.fetchers.rounds(names.len());
+        let rounds = self.pool.rounds(names.len());
         let patience = self.timeout * u32::try_from(rounds).unwrap_or(u32::MAX);
         let deadline = Instant::now() + patience.min(Duration::from_secs(86_400));
         let mut outcomes = Vec::new();
         outcomes.try_reserve_exact(names.len())?;
-        for (name, look) in names.iter().zip(looks) {
-            outcomes.push(match self.answer(name, look, deadline, waiting) {
+        for (name, lookup) in names.iter().zip(lookups) {
+            outcomes.push(match self.answer(name, lookup, deadline, waiting) {
                 // What was under way when the process was forked lands nowhere.
                 Err(error) if error.word().is_none() || !self.is_of_this_process() => {
                     return Err(error);
@@ -191,52 +195,52 @@ impl Cache {
     }
 
     /// Looks for `name` in the cache, and starts what fetch or check it needs.
-    fn look(&'static self, name: &KeyName, whom: For) -> Look {
+    fn lookup(&'static self, name: &KeyName, priority: Priority) -> Lookup {
         let now = self.now();
-        let mut shelf = self.shelf();
-        let known = shelf.entries.get(name).cloned();
-        match &known {
+        let mut contents = self.contents();
+        let cached = contents.entries.get(name).cloned();
+        match &cached {
             Some(entry) if now < entry.due.load(Ordering::Relaxed) => {
                 if !self.is_fresh(entry, now) {
                     self.stats.count(Counter::StaleAnswers);
                 }
-                Look::Ready(Arc::clone(entry))
+                Lookup::Hit(Arc::clone(entry))
             }
             Some(entry) if self.is_fresh(entry, now) => {
                 // Whether the check can be started does not matter to this call.
-                let _ = self.flight(&mut shelf, name, known.clone(), whom);
-                Look::Ready(Arc::clone(entry))
+                let _ = self.flight(&mut contents, name, cached.clone(), priority);
+                Lookup::Hit(Arc::clone(entry))
             }
-            None if shelf.absent.get(name).is_some_and(|until| now < *until) => {
-                Look::Asked(Asked {
-                    known,
+            None if contents.absent.get(name).is_some_and(|until| now < *until) => {
+                Lookup::Pending(Pending {
+                    cached,
                     flight: Err(StoreError::Absent),
                 })
             }
             _ => {
-                let flight = self.flight(&mut shelf, name, known.clone(), whom);
-                Look::Asked(Asked { known, flight })
+                let flight = self.flight(&mut contents, name, cached.clone(), priority);
+                Lookup::Pending(Pending { cached, flight })
             }
         }
     }
 
-    /// Waits for what `look` started, if anything, and decides whether a key at hand may serve instead.
+    /// Waits for what `lookup` started, if anything, and decides whether a key at hand may serve instead.
     fn answer(
         &self,
         name: &KeyName,
-        look: Look,
+        lookup: Lookup,
         deadline: Instant,
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Arc<Entry>, Error> {
-        let asked = match look {
-            Look::Ready(entry) => {
+        let pending = match lookup {
+            Lookup::Hit(entry) => {
                 // Checks off the callers' path have something to say too.
                 self.write_log();
                 return Ok(entry);
             }
-            Look::Asked(asked) => asked,
+            Lookup::Pending(pending) => pending,
         };
-        let outcome = match asked.flight {
+        let outcome = match pending.flight {
             Ok(flight) => {
                 self.wait(&flight, Some(deadline), waiting)?
                     .unwrap_or_else(|| {
@@ -249,7 +253,7 @@ impl Cache {
             }
             Err(error) => Err(error),
         };
-        match (outcome, asked.known) {
+        match (outcome, pending.cached) {
             (Ok(entry), _) => Ok(entry),
             (Err(error), Some(entry)) if error.is_passing() && self.may_serve_stale(&entry) => {
                 self.stats.count(Counter::StaleAnswers);
@@ -285,12 +289,12 @@ impl Cache {
     /// Drops the key with this uid, under whatever object it is cached, and whatever is being fetched
     /// for it. How many keys that were.
     pub fn evict(&self, uid: &KeyUid) -> usize {
-        self.shelf().drop_keys(|name| name.uid == *uid)
+        self.contents().drop_keys(|name| name.uid == *uid)
     }
 
     /// Drops every key. How many that were.
     pub fn evict_all(&self) -> usize {
-        self.shelf().drop_keys(|_| true)
+        self.contents().drop_keys(|_| true)
     }
 
     fn is_of_this_process(&self) -> bool {
@@ -334,8 +338,8 @@ impl Cache {
         (self.clock)()
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        lock(&self.shelf)
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        lock(&self.contents)
     }
 }
 
@@ -357,7 +361,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod scene;
+mod fixture;
 #[cfg(test)]
 #[cfg(feature = "schedules")]
 mod schedules;

@@ -11,8 +11,8 @@ impl Cache {
     /// The cached keys: name, seconds since the last check, and whether the TTL is over.
     pub fn list(&self) -> Vec<(KeyName, f64, bool)> {
         let now = self.now();
-        let shelf = self.shelf();
-        shelf
+        let contents = self.contents();
+        contents
             .entries
             .iter()
             .map(|(name, entry)| {

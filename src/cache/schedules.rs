@@ -8,7 +8,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config as Shuttle, MaxSteps, Runner};
 
-use super::scene::{TTL, ask, name, object};
+use super::fixture::{TTL, ask, name, object};
 use super::*;
 use crate::id::ObjectName;
 use crate::store::Fetched;
@@ -112,9 +112,9 @@ impl Bench {
             generation: 0,
             child: OnceBox::new(),
             store: Some(Box::new(Handle(Arc::clone(&store)))),
-            fetchers: Fetchers::new(THREADS),
+            pool: Pool::new(THREADS),
             pages: Arc::clone(PAGES.get_or_init(Pages::new)),
-            shelf: Mutex::new(Shelf::new(keys.try_into().unwrap())),
+            contents: Mutex::new(Contents::new(keys.try_into().unwrap())),
             down_until: AtomicU64::new(0),
             ttl: TTL,
             stale: TTL,
@@ -143,16 +143,16 @@ impl Bench {
 
     /// Waits for all flights, looks at what holds in every schedule, and gives what the store saw.
     fn end(self) -> Seen {
-        while !self.cache.shelf().flights.is_empty() {
+        while !self.cache.contents().flights.is_empty() {
             thread::yield_now();
         }
         let seen = std::mem::take(&mut *self.store.seen());
         assert!(seen.most_of_one <= 1, "two fetches of one key at one time");
         assert!(seen.most <= THREADS, "more fetches than threads allowed");
-        assert!(self.cache.fetchers.threads() <= THREADS, "too many threads");
-        let shelf = self.cache.shelf();
-        assert!(shelf.entries.len() <= shelf.entries.cap().get());
-        drop(shelf);
+        assert!(self.cache.pool.threads() <= THREADS, "too many threads");
+        let contents = self.cache.contents();
+        assert!(contents.entries.len() <= contents.entries.cap().get());
+        drop(contents);
         self.cache.evict_all();
         seen
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Condvar;
 
 use super::fetch::{ABSENT_FOR, SWEEP};
-use super::scene::{TTL, ask, name, object};
+use super::fixture::{TTL, ask, name, object};
 use super::*;
 use crate::id::ObjectName;
 use crate::store::Fetched;
@@ -83,9 +83,9 @@ fn cache_with(keys: usize, threads: usize) -> (&'static Cache, Arc<Script>) {
         generation: 0,
         child: OnceBox::new(),
         store: Some(Box::new(Store(Arc::clone(&script)))),
-        fetchers: Fetchers::new(threads),
+        pool: Pool::new(threads),
         pages: Pages::new(),
-        shelf: Mutex::new(Shelf::new(keys.try_into().unwrap())),
+        contents: Mutex::new(Contents::new(keys.try_into().unwrap())),
         down_until: AtomicU64::new(0),
         ttl: TTL,
         stale: STALE,
@@ -119,7 +119,7 @@ fn waiting_for(
 
 /// Waits for the flights under way: a check off the callers' path has no other end to see.
 fn settle(cache: &Cache) {
-    while !cache.shelf().flights.is_empty() {
+    while !cache.contents().flights.is_empty() {
         std::thread::yield_now();
     }
 }
@@ -491,7 +491,7 @@ fn a_call_waits_behind_no_prefetch_also_for_a_key_that_is_prefetched() {
     let uids: Vec<String> = (0..50).map(|number| format!("k{number}")).collect();
     let names: Vec<_> = uids.iter().map(|uid| name(uid)).collect();
     let prefetch = std::thread::spawn(move || cache.prefetch(&names, &mut || Ok(())));
-    while script.fetches() == 0 || cache.shelf().flights.len() < 50 {
+    while script.fetches() == 0 || cache.contents().flights.len() < 50 {
         std::thread::yield_now();
     }
     let callers = ["z", "k40"].map(|uid| waiting_for(cache, uid));

@@ -16,7 +16,8 @@ use crate::id::{KeyUid, ObjectName, UserId};
 use crate::keys::rows::{CONTENT_TYPE, NewKey, Rows, Savepoint};
 use crate::sqlite::code;
 use crate::sqlite::function::Function;
-use crate::sqlite::value::{Arguments, Output, Value};
+use crate::sqlite::output::Output;
+use crate::sqlite::value::{Arguments, Value};
 use crate::store::{StoreError, guarded};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {

@@ -3,15 +3,16 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::known::Key;
+use super::memo::Key;
 use super::{Session, function};
 use crate::cipher;
 use crate::error::Error;
 use crate::id::{KeyUid, UserId};
 use crate::secret::SecretBytes;
 use crate::sqlite::function::Function;
+use crate::sqlite::output::Output;
 use crate::sqlite::table::{Rows, Table};
-use crate::sqlite::value::{Arguments, Output, Value};
+use crate::sqlite::value::{Arguments, Value};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![

@@ -12,8 +12,9 @@ use crate::secret::SecretBytes;
 use crate::sqlite;
 use crate::sqlite::connection::{Connection, Kept};
 use crate::sqlite::function::Function;
+use crate::sqlite::output::Output;
 use crate::sqlite::table::Table;
-use crate::sqlite::value::{Arguments, Output, Value};
+use crate::sqlite::value::{Arguments, Value};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![

@@ -4,7 +4,7 @@ mod admin;
 mod crypt;
 mod doctor;
 mod item;
-mod known;
+mod memo;
 mod operate;
 
 use std::cell::RefCell;
@@ -20,10 +20,11 @@ use crate::id::UserId;
 use crate::keys::{KeyRow, Keys};
 use crate::sqlite::connection::Connection;
 use crate::sqlite::function::Function;
+use crate::sqlite::output::Output;
 use crate::sqlite::table::Table;
-use crate::sqlite::value::{Arguments, Output};
+use crate::sqlite::value::Arguments;
 
-use known::Known;
+use memo::Memo;
 
 /// The version that `journal_version()` gives.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -37,7 +38,7 @@ struct Session {
     config: &'static Config,
     keys: Keys,
     main: CString,
-    known: RefCell<Known>,
+    memo: RefCell<Memo>,
     ivs: RefCell<Ivs>,
 }
 
@@ -100,7 +101,7 @@ pub fn all(
         config,
         keys: Keys::new(&config.schema, &config.key_prefix),
         main: CString::from(c"main"),
-        known: RefCell::default(),
+        memo: RefCell::default(),
         ivs: RefCell::default(),
     });
     let mut functions = crypt::functions(&session);

@@ -10,8 +10,9 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::id::{KeyUid, UserId};
 use crate::sqlite::function::Function;
+use crate::sqlite::output::Output;
 use crate::sqlite::table::{Rows, Table};
-use crate::sqlite::value::{Arguments, Output, Value};
+use crate::sqlite::value::{Arguments, Value};
 use crate::stats::Counter;
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {

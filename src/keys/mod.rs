@@ -7,7 +7,8 @@ pub mod rows;
 
 use crate::error::Error;
 use crate::id::{KeyName, KeyUid, ObjectName, UserId};
-use crate::sqlite::connection::{Connection, Kept, Statement};
+use crate::sqlite::connection::{Connection, Kept};
+use crate::sqlite::statement::Statement;
 use crate::sqlite::value::Value;
 
 /// A row of `user_journal_master_keys`, with the object that its `s3_files` row names.

@@ -5,7 +5,8 @@ use std::ffi::CString;
 use crate::error::Error;
 use crate::id::{KeyUid, ObjectName, UserId};
 use crate::sqlite::code;
-use crate::sqlite::connection::{Connection, Statement};
+use crate::sqlite::connection::Connection;
+use crate::sqlite::statement::Statement;
 use crate::sqlite::value::Value;
 
 /// What the two rows of a new key hold.

@@ -5,7 +5,8 @@ use std::ffi::{CString, c_int, c_void};
 use sqlite_loadable::ext::{sqlite3, sqlite3_context, sqlite3_value};
 
 use super::guard::{guard, guard_call};
-use super::value::{Arguments, Output, give};
+use super::output::{Output, give};
+use super::value::Arguments;
 use super::{code, sqlite_version, sqlite3};
 use crate::error::Error;
 

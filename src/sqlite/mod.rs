@@ -5,8 +5,11 @@
 #![allow(unsafe_code)]
 
 pub mod connection;
+mod cursor;
 pub mod function;
 pub(crate) mod guard;
+pub mod output;
+pub mod statement;
 pub mod table;
 pub mod value;
 

@@ -8,14 +8,13 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::rc::Rc;
 use std::{ptr, slice};
 
-use sqlite_loadable::ext::{
-    sqlite3, sqlite3_context, sqlite3_index_info, sqlite3_module, sqlite3_value, sqlite3_vtab,
-    sqlite3_vtab_cursor,
-};
+use sqlite_loadable::ext::{sqlite3, sqlite3_index_info, sqlite3_module, sqlite3_vtab};
 
 use super::connection::Connection;
-use super::guard::{guard, guard_call};
-use super::value::{Arguments, Output, give, give_copy};
+use super::cursor::{close, column, eof, filter, next, open, rowid};
+use super::guard::guard;
+use super::output::Output;
+use super::value::Arguments;
 use super::{ROUTINES, code, result_code, sqlite_string, sqlite3};
 use crate::error::Error;
 
@@ -45,16 +44,18 @@ struct Module {
 }
 
 #[repr(C)]
-struct RawTable {
+pub(super) struct RawTable {
     base: sqlite3_vtab,
     module: *const Module,
 }
 
-#[repr(C)]
-struct RawCursor {
-    base: sqlite3_vtab_cursor,
-    rows: Rows,
-    position: usize,
+/// What `table` was described as.
+///
+/// # Safety
+/// `table` must be one that `connect` made, and not be disconnected while the answer is used.
+pub(super) unsafe fn definition<'a>(table: *mut sqlite3_vtab) -> &'a Table {
+    // SAFETY: the caller vouches for the table; its module outlives it.
+    unsafe { &(*(*table.cast::<RawTable>()).module).table }
 }
 
 /// Registers `table`; where `owns` is given, its disconnection ends that connection's statements.
@@ -207,7 +208,7 @@ unsafe extern "C" fn best_index(table: *mut sqlite3_vtab, info: *mut sqlite3_ind
     const EQ: u8 = 2;
     // SAFETY: SQLite passes a table of ours and an info whose arrays have nConstraint elements.
     unsafe {
-        let definition = &(*(*table.cast::<RawTable>()).module).table;
+        let definition = definition(table);
         let info = &mut *info;
         let count = usize::try_from(info.nConstraint).unwrap_or(0);
         let (constraints, usages) = if count == 0 {
@@ -247,94 +248,11 @@ unsafe extern "C" fn best_index(table: *mut sqlite3_vtab, info: *mut sqlite3_ind
     code::OK
 }
 
-unsafe extern "C" fn open(_: *mut sqlite3_vtab, made: *mut *mut sqlite3_vtab_cursor) -> c_int {
-    // SAFETY: SQLite passes a place for the cursor.
-    unsafe {
-        *made = Box::into_raw(Box::new(RawCursor {
-            base: std::mem::zeroed(),
-            rows: Rows::new(),
-            position: 0,
-        }))
-        .cast();
-    }
-    code::OK
-}
-
-unsafe extern "C" fn close(cursor: *mut sqlite3_vtab_cursor) -> c_int {
-    // SAFETY: made by `open`, passed back once.
-    drop(unsafe { Box::from_raw(cursor.cast::<RawCursor>()) });
-    code::OK
-}
-
-unsafe extern "C" fn filter(
-    cursor: *mut sqlite3_vtab_cursor,
-    _plan: c_int,
-    _name: *const c_char,
-    count: c_int,
-    values: *mut *mut sqlite3_value,
-) -> c_int {
-    // SAFETY: SQLite passes a cursor of ours, whose base names a table of ours, and the values that
-    // `best_index` asked for, valid during this call.
-    unsafe {
-        let cursor = cursor.cast::<RawCursor>();
-        let table = (*cursor).base.pVtab;
-        let definition = &(*(*table.cast::<RawTable>()).module).table;
-        (*cursor).rows.clear();
-        (*cursor).position = 0;
-        let arguments = Arguments::new(values, count);
-        match guard_call(|| (definition.rows)(&arguments)) {
-            Ok(rows) => {
-                (*cursor).rows = rows;
-                code::OK
-            }
-            Err(error) => fail(&raw mut (*table).zErrMsg, definition.name, &error),
-        }
-    }
-}
-
-unsafe extern "C" fn next(cursor: *mut sqlite3_vtab_cursor) -> c_int {
-    // SAFETY: a cursor of ours.
-    unsafe { (*cursor.cast::<RawCursor>()).position += 1 };
-    code::OK
-}
-
-unsafe extern "C" fn eof(cursor: *mut sqlite3_vtab_cursor) -> c_int {
-    // SAFETY: a cursor of ours.
-    let cursor = unsafe { &*cursor.cast::<RawCursor>() };
-    c_int::from(cursor.position >= cursor.rows.len())
-}
-
-unsafe extern "C" fn column(
-    cursor: *mut sqlite3_vtab_cursor,
-    context: *mut sqlite3_context,
-    column: c_int,
-) -> c_int {
-    // SAFETY: a cursor of ours and the context of this call.
-    unsafe {
-        let cursor = &*cursor.cast::<RawCursor>();
-        let row = cursor.rows.get(cursor.position);
-        match usize::try_from(column).ok().and_then(|c| row?.get(c)) {
-            Some(output) => give_copy(context, output),
-            None => give(context, "", Ok(Output::Null)),
-        }
-    }
-    code::OK
-}
-
-unsafe extern "C" fn rowid(cursor: *mut sqlite3_vtab_cursor, rowid: *mut i64) -> c_int {
-    // SAFETY: a cursor of ours and a place for its rowid.
-    unsafe {
-        let position = (*cursor.cast::<RawCursor>()).position;
-        *rowid = i64::try_from(position).unwrap_or(i64::MAX);
-    }
-    code::OK
-}
-
 /// Stores the error's text where SQLite looks for it and gives its code.
 ///
 /// # Safety
 /// `message` must be a place for an SQLite string.
-unsafe fn fail(message: *mut *mut c_char, name: &str, error: &Error) -> c_int {
+pub(super) unsafe fn fail(message: *mut *mut c_char, name: &str, error: &Error) -> c_int {
     let routines = ROUTINES.load(std::sync::atomic::Ordering::Relaxed);
     // SAFETY: an earlier text was SQLite's to free, and is freed before it is replaced.
     unsafe {

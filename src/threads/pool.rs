@@ -1,6 +1,6 @@
 //! The threads that fetch: at most so many, started on demand, gone when idle.
 //!
-//! Jobs stand in two lines. What a call waits for goes before what is fetched ahead, but only so often in a row.
+//! Jobs stand in two queues. What a call waits for goes before what is fetched ahead, but only so often in a row.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,28 +16,28 @@ const AHEAD: usize = 3;
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// Whom a job is for.
+/// What a job goes before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum For {
+pub(crate) enum Priority {
     /// A call that waits for this one.
-    Call,
+    Demand,
     /// One that asked for many.
     Prefetch,
 }
 
 /// The threads, and what they are to do.
-pub(crate) struct Fetchers {
+pub(crate) struct Pool {
     shared: Arc<Shared>,
     most: usize,
 }
 
 struct Shared {
-    line: Mutex<Line>,
+    queue: Mutex<Queue>,
     work: Condvar,
 }
 
 #[derive(Default)]
-struct Line {
+struct Queue {
     calls: VecDeque<Job>,
     prefetches: VecDeque<Job>,
     /// How many calls in a row went before a prefetch.
@@ -46,11 +46,11 @@ struct Line {
     idle: usize,
 }
 
-impl Line {
-    fn of(&mut self, whom: For) -> &mut VecDeque<Job> {
-        match whom {
-            For::Call => &mut self.calls,
-            For::Prefetch => &mut self.prefetches,
+impl Queue {
+    fn of(&mut self, priority: Priority) -> &mut VecDeque<Job> {
+        match priority {
+            Priority::Demand => &mut self.calls,
+            Priority::Prefetch => &mut self.prefetches,
         }
     }
 
@@ -70,11 +70,11 @@ impl Line {
     }
 }
 
-impl Fetchers {
+impl Pool {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
-                line: Mutex::default(),
+                queue: Mutex::default(),
                 work: Condvar::new(),
             }),
             most,
@@ -89,27 +89,27 @@ impl Fetchers {
     /// How many threads there are.
     #[cfg(all(test, feature = "schedules"))]
     pub(crate) fn threads(&self) -> usize {
-        lock(&self.shared.line).threads
+        lock(&self.shared.queue).threads
     }
 
-    /// Runs `job` on a thread of ours, in the order of arrival in its line.
+    /// Runs `job` on a thread of ours, in the order of arrival in its queue.
     ///
     /// # Errors
-    /// The job, where there is no thread and the system makes none, or no memory for its place in the line.
-    pub(crate) fn submit(&self, whom: For, job: Job) -> Result<(), Job> {
-        let mut line = lock(&self.shared.line);
-        if line.of(whom).try_reserve(1).is_err() {
+    /// The job, where there is no thread and the system makes none, or no memory for its place in the queue.
+    pub(crate) fn submit(&self, priority: Priority, job: Job) -> Result<(), Job> {
+        let mut queue = lock(&self.shared.queue);
+        if queue.of(priority).try_reserve(1).is_err() {
             return Err(job);
         }
-        line.of(whom).push_back(job);
-        if line.idle >= line.len() {
+        queue.of(priority).push_back(job);
+        if queue.idle >= queue.len() {
             self.shared.work.notify_one();
-        } else if line.threads < self.most {
+        } else if queue.threads < self.most {
             let shared = Arc::clone(&self.shared);
             match spawn("journal_crypt", move || shared.run()) {
-                Ok(()) => line.threads += 1,
-                Err(_) if line.threads == 0 => {
-                    return line.of(whom).pop_back().map_or(Ok(()), Err);
+                Ok(()) => queue.threads += 1,
+                Err(_) if queue.threads == 0 => {
+                    return queue.of(priority).pop_back().map_or(Ok(()), Err);
                 }
                 Err(_) => {}
             }
@@ -120,24 +120,24 @@ impl Fetchers {
 
 impl Shared {
     fn run(&self) {
-        let mut line = lock(&self.line);
+        let mut queue = lock(&self.queue);
         loop {
-            if let Some(job) = line.next() {
-                drop(line);
+            if let Some(job) = queue.next() {
+                drop(queue);
                 // Jobs land their flights themselves, whatever happens; the thread is for the next one.
                 let _ = catch_unwind(AssertUnwindSafe(job));
-                line = lock(&self.line);
+                queue = lock(&self.queue);
                 continue;
             }
-            line.idle += 1;
+            queue.idle += 1;
             let (woken, waited) = self
                 .work
-                .wait_timeout(line, IDLE)
+                .wait_timeout(queue, IDLE)
                 .unwrap_or_else(PoisonError::into_inner);
-            line = woken;
-            line.idle -= 1;
-            if waited.timed_out() && line.len() == 0 {
-                line.threads -= 1;
+            queue = woken;
+            queue.idle -= 1;
+            if waited.timed_out() && queue.len() == 0 {
+                queue.threads -= 1;
                 return;
             }
         }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn no_more_threads_run_than_allowed_and_all_jobs_do() {
-        let fetchers = Fetchers::new(3);
+        let pool = Pool::new(3);
         let running = Arc::new(AtomicUsize::new(0));
         let (done, finished) = mpsc::channel();
         for _ in 0..50 {
@@ -164,7 +164,7 @@ mod tests {
                 running.fetch_sub(1, Ordering::SeqCst);
                 done.send(now).unwrap();
             });
-            assert!(fetchers.submit(For::Call, job).is_ok());
+            assert!(pool.submit(Priority::Demand, job).is_ok());
         }
         let most = (0..50).map(|_| finished.recv().unwrap()).max();
         assert!(most <= Some(3), "{most:?}");
@@ -172,24 +172,22 @@ mod tests {
 
     #[test]
     fn a_job_that_panics_leaves_the_thread_to_the_next() {
-        let fetchers = Fetchers::new(1);
+        let pool = Pool::new(1);
         let (done, finished) = mpsc::channel();
         assert!(
-            fetchers
-                .submit(For::Call, Box::new(|| panic!("planted")))
+            pool.submit(Priority::Demand, Box::new(|| panic!("planted")))
                 .is_ok()
         );
         assert!(
-            fetchers
-                .submit(For::Call, Box::new(move || done.send(()).unwrap()))
+            pool.submit(Priority::Demand, Box::new(move || done.send(()).unwrap()))
                 .is_ok()
         );
         assert_eq!(finished.recv(), Ok(()));
     }
 
     /// What one thread does with these jobs, which all stand in line when it begins.
-    fn order(jobs: &[(For, char)]) -> String {
-        let fetchers = Fetchers::new(1);
+    fn order(jobs: &[(Priority, char)]) -> String {
+        let pool = Pool::new(1);
         let (go, gate) = mpsc::channel::<()>();
         let (done, finished) = mpsc::channel();
         let (begin, begun) = mpsc::channel();
@@ -197,12 +195,12 @@ mod tests {
             begin.send(()).unwrap();
             gate.recv().unwrap_or_default();
         });
-        assert!(fetchers.submit(For::Call, hold).is_ok());
+        assert!(pool.submit(Priority::Demand, hold).is_ok());
         begun.recv().unwrap();
-        for &(whom, name) in jobs {
+        for &(priority, name) in jobs {
             let done = done.clone();
             let job: Job = Box::new(move || done.send(name).unwrap());
-            assert!(fetchers.submit(whom, job).is_ok());
+            assert!(pool.submit(priority, job).is_ok());
         }
         drop((go, done));
         finished.iter().collect()
@@ -211,18 +209,18 @@ mod tests {
     #[test]
     fn a_call_goes_before_what_is_prefetched() {
         let jobs = [
-            (For::Prefetch, '1'),
-            (For::Prefetch, '2'),
-            (For::Call, 'a'),
-            (For::Call, 'b'),
+            (Priority::Prefetch, '1'),
+            (Priority::Prefetch, '2'),
+            (Priority::Demand, 'a'),
+            (Priority::Demand, 'b'),
         ];
         assert_eq!(order(&jobs), "ab12");
     }
 
     #[test]
     fn calls_do_not_keep_a_prefetch_from_its_turn() {
-        let mut jobs = vec![(For::Prefetch, '1'), (For::Prefetch, '2')];
-        jobs.extend("abcdefgh".chars().map(|name| (For::Call, name)));
+        let mut jobs = vec![(Priority::Prefetch, '1'), (Priority::Prefetch, '2')];
+        jobs.extend("abcdefgh".chars().map(|name| (Priority::Demand, name)));
         assert_eq!(order(&jobs), "abc1def2gh");
     }
 }

@@ -4,16 +4,13 @@ use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use s3::signing::uri_encode;
-use serde::Deserialize;
 
-use super::{S3, code, refusal};
+use super::S3;
+use super::answer::{code, refusal};
+use super::versions::{is_listed, version_query, versions};
 use crate::id::ObjectName;
 use crate::store::http::Answer;
 use crate::store::{Fetched, KeyStore, Shredded, StoreError};
-
-/// Entries asked for in one page of a listing: few enough for the most that is read of an answer.
-const PAGE: &str = "25";
 
 /// Writes the object unless there is one, and reads it back.
 ///
@@ -73,7 +70,7 @@ pub(super) fn shred(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Shr
     match versions(s3, name, timeout)? {
         Some(listed) => {
             for version in &listed.version {
-                let found = look(s3, name, &version.version_id, timeout);
+                let found = protection(s3, name, &version.version_id, timeout);
                 shredded.replication = found.replication.or(shredded.replication.take());
                 match delete(s3, name, Some(&version.version_id), timeout)? {
                     None => shredded.versions += 1,
@@ -163,21 +160,21 @@ fn delete(
 
 /// What a version's headers say of itself; nothing where it may not be read.
 #[derive(Default)]
-struct Look {
+struct Protection {
     replication: Option<String>,
     lock: Option<String>,
 }
 
-fn look(s3: &S3, name: &ObjectName, version: &str, timeout: Duration) -> Look {
+fn protection(s3: &S3, name: &ObjectName, version: &str, timeout: Duration) -> Protection {
     let (query, none) = (version_query(version), HeaderMap::new());
     let Ok(answer) = send(s3, Method::GET, name.as_str(), &query, none, b"", timeout) else {
-        return Look::default();
+        return Protection::default();
     };
     let header = |name| word(answer.headers.get(name)?);
     let hold = header("x-amz-object-lock-legal-hold").filter(|hold| hold == "ON");
     let mode = header("x-amz-object-lock-mode");
     let until = header("x-amz-object-lock-retain-until-date").unwrap_or_default();
-    Look {
+    Protection {
         replication: header("x-amz-replication-status"),
         lock: match (hold, mode) {
             (Some(_), _) => Some("object lock: legal hold".to_owned()),
@@ -194,100 +191,8 @@ fn word(value: &HeaderValue) -> Option<String> {
     (text.len() <= 64 && text.bytes().all(plain)).then(|| text.to_owned())
 }
 
-/// A page of S3's ListObjectVersions, or of ListObjectsV2
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html>).
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Listing {
-    version: Vec<Entry>,
-    delete_marker: Vec<Entry>,
-    contents: Vec<Entry>,
-    is_truncated: bool,
-    next_key_marker: String,
-    next_version_id_marker: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Entry {
-    key: String,
-    version_id: String,
-}
-
-/// Every version and delete marker of exactly this name; `None` of a store that keeps no versions.
-fn versions(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Option<Listing>, StoreError> {
-    let mut found = Listing::default();
-    let mut markers = String::new();
-    loop {
-        let query = format!(
-            "max-keys={PAGE}&prefix={}&versions={markers}",
-            uri_encode(name.as_str(), true)
-        );
-        let answer = send(s3, Method::GET, "", &query, HeaderMap::new(), b"", timeout)?;
-        if answer.status == StatusCode::NOT_IMPLEMENTED && markers.is_empty() {
-            return Ok(None);
-        }
-        let page = Listing::of(&answer)?;
-        let of_this_name = |entries: Vec<Entry>| {
-            entries
-                .into_iter()
-                .filter(|entry| entry.key == name.as_str())
-        };
-        found.version.extend(of_this_name(page.version));
-        found.delete_marker.extend(of_this_name(page.delete_marker));
-        // What begins with the name sorts behind it.
-        if !page.is_truncated || page.next_key_marker.as_str() > name.as_str() {
-            return Ok(Some(found));
-        }
-        let next = format!(
-            "&key-marker={}&version-id-marker={}",
-            uri_encode(&page.next_key_marker, true),
-            uri_encode(&page.next_version_id_marker, true)
-        );
-        if next == markers {
-            return Err(StoreError::lasting("its listing does not end"));
-        }
-        markers = next;
-    }
-}
-
-/// Whether a store without versions lists the object. It sorts first of what begins with its name.
-fn is_listed(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<bool, StoreError> {
-    let query = format!(
-        "list-type=2&max-keys={PAGE}&prefix={}",
-        uri_encode(name.as_str(), true)
-    );
-    let answer = send(s3, Method::GET, "", &query, HeaderMap::new(), b"", timeout)?;
-    let page = Listing::of(&answer)?;
-    Ok(page.contents.iter().any(|entry| entry.key == name.as_str()))
-}
-
-impl Listing {
-    fn of(answer: &Answer) -> Result<Self, StoreError> {
-        if answer.status != StatusCode::OK {
-            return Err(match refusal(answer) {
-                // Without a look at all versions nobody could say that the object is gone.
-                StoreError::Denied(said) => StoreError::Denied(format!(
-                    "its versions may not be listed (s3:ListBucketVersions): {said}"
-                )),
-                StoreError::Absent => StoreError::lasting("the store lists no objects"),
-                error => error,
-            });
-        }
-        std::str::from_utf8(&answer.body)
-            .ok()
-            .filter(|_| !answer.too_long)
-            .and_then(|xml| quick_xml::de::from_str(xml).ok())
-            .ok_or_else(|| StoreError::lasting("its listing cannot be read"))
-    }
-}
-
-fn version_query(version: &str) -> String {
-    format!("versionId={}", uri_encode(version, true))
-}
-
 /// Sends a request until it has an answer that is more than "not now".
-fn send(
+pub(super) fn send(
     s3: &S3,
     method: Method,
     path: &str,
@@ -309,28 +214,6 @@ fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_listing_of_alternating_versions_and_markers_is_read() {
-        let listing: Listing = quick_xml::de::from_str(
-            "<?xml version=\"1.0\"?><ListVersionsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
-             <Name>b</Name><Prefix>k</Prefix><IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>\
-             <Version><Key>k</Key><VersionId>1</VersionId><Owner><ID>o</ID></Owner></Version>\
-             <DeleteMarker><Key>k</Key><VersionId>2</VersionId></DeleteMarker>\
-             <Version><Key>k&amp;</Key><VersionId>null</VersionId></Version></ListVersionsResult>",
-        )
-        .unwrap();
-        let entries = |entries: &[Entry]| -> Vec<_> {
-            entries
-                .iter()
-                .map(|e| format!("{} {}", e.key, e.version_id))
-                .collect()
-        };
-        assert_eq!(entries(&listing.version), ["k 1", "k& null"]);
-        assert_eq!(entries(&listing.delete_marker), ["k 2"]);
-        assert!(listing.is_truncated);
-        assert_eq!(listing.next_key_marker, "k");
-    }
 
     #[test]
     fn only_words_and_dates_of_a_header_are_repeated() {

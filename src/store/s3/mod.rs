@@ -4,25 +4,26 @@
 //! fit into one.
 
 mod admin;
+mod answer;
 mod signature;
+mod versions;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use http::header::{DATE, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::IF_NONE_MATCH;
+use http::{HeaderMap, Method};
 use s3::signing::uri_encode;
-use serde::Deserialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use url::Url;
 
+pub(crate) use self::answer::fuzz_answer;
+use self::answer::{calls_expired, date, found, region};
 use self::signature::{header, sign};
 use super::credentials::Provider;
 use super::http::{Answer, Http};
 use super::retry::Retry;
-use super::{CredentialStatus, Fetched, KeyStore, MOST_BYTES, Probed, Shredded, StoreError};
-use crate::config::{Aws, Config, ConfigError, is_region};
+use super::{CredentialStatus, Fetched, KeyStore, Probed, Shredded, StoreError};
+use crate::config::{Aws, Config, ConfigError};
 use crate::id::ObjectName;
 use crate::stats::Stats;
 
@@ -147,48 +148,6 @@ impl S3 {
     }
 }
 
-/// The region that an answer says the bucket is in.
-fn region(answer: &Answer) -> Option<String> {
-    if !matches!(answer.status.as_u16(), 301 | 307 | 400) {
-        return None;
-    }
-    let region = match answer.headers.get("x-amz-bucket-region") {
-        Some(region) => region.to_str().ok()?.to_owned(),
-        None => ErrorDocument::of(answer).region,
-    };
-    is_region(&region).then_some(region)
-}
-
-/// See [`crate::fuzzing`].
-pub(crate) fn fuzz_answer(
-    status: u16,
-    headers: &[(&[u8], &[u8])],
-    body: &[u8],
-    conditional: bool,
-) -> Option<(Option<String>, Result<bool, StoreError>)> {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        map.append(
-            http::HeaderName::from_bytes(name).ok()?,
-            HeaderValue::from_bytes(value).ok()?,
-        );
-    }
-    let answer = Answer {
-        status: StatusCode::from_u16(status).ok()?,
-        headers: map,
-        body: crate::secret::SecretBytes::copy_of(&body[..body.len().min(MOST_ERROR_BYTES)])
-            .ok()?,
-        too_long: body.len() > MOST_ERROR_BYTES,
-    };
-    let _ = date(&answer);
-    let region = region(&answer);
-    let found = found(answer, conditional).map(|found| match found {
-        Fetched::Object { content, .. } => crate::cipher::Cipher::from_object(&content).is_some(),
-        Fetched::Unchanged => false,
-    });
-    Some((region, found))
-}
-
 impl KeyStore for S3 {
     fn fetch(
         &self,
@@ -244,88 +203,6 @@ fn origin(aws: &Aws, bucket: &str, region: &str) -> Result<Url, ConfigError> {
         None => format!("https://s3.{region}.{domain}/{bucket}/"),
     };
     Url::parse(&url).map_err(|_| ConfigError::new("JOURNAL_KEY_STORE", "makes no URL"))
-}
-
-/// What the answer to a GET means; `conditional` where it named a version.
-fn found(answer: Answer, conditional: bool) -> Result<Fetched, StoreError> {
-    match answer.status {
-        StatusCode::OK => {}
-        StatusCode::NOT_MODIFIED if conditional => return Ok(Fetched::Unchanged),
-        _ => return Err(refusal(&answer)),
-    }
-    if answer.too_long || answer.body.len() > MOST_BYTES {
-        return Err(StoreError::NotAKey(
-            "its object is too large for a Fernet key",
-        ));
-    }
-    let tag = answer.headers.get(ETAG);
-    Ok(Fetched::Object {
-        tag: tag.and_then(|tag: &HeaderValue| Some(tag.to_str().ok()?.to_owned())),
-        content: answer.body,
-    })
-}
-
-/// The store's clock.
-fn date(answer: &Answer) -> Option<SystemTime> {
-    let date = answer.headers.get(DATE)?.to_str().ok()?;
-    OffsetDateTime::parse(date, &Rfc2822).ok().map(Into::into)
-}
-
-/// The part of S3's error document that decides what an answer means.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ErrorDocument {
-    code: String,
-    region: String,
-}
-
-impl ErrorDocument {
-    fn of(answer: &Answer) -> Self {
-        std::str::from_utf8(&answer.body)
-            .ok()
-            .and_then(|xml| quick_xml::de::from_str(xml).ok())
-            .unwrap_or_default()
-    }
-}
-
-/// Whether temporary credentials have ended before we expected it.
-fn calls_expired(answer: &Answer) -> bool {
-    matches!(answer.status.as_u16(), 400 | 401 | 403)
-        && matches!(
-            ErrorDocument::of(answer).code.as_str(),
-            "ExpiredToken" | "TokenRefreshRequired"
-        )
-}
-
-/// The code in an error answer. A code is one of S3's words; anything else a server may write there is
-/// not repeated.
-fn code(answer: &Answer) -> String {
-    let code = ErrorDocument::of(answer).code;
-    match code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        true if !code.is_empty() => code,
-        _ => "no code".to_owned(),
-    }
-}
-
-/// What an answer other than the object means
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
-fn refusal(answer: &Answer) -> StoreError {
-    let status = answer.status.as_u16();
-    let word = code(answer);
-    let said = format!("the store answered {status} ({word})");
-    match (status, word.as_str()) {
-        (404, "NoSuchKey") => StoreError::Absent,
-        (_, "RequestTimeTooSkewed") => StoreError::Denied(format!(
-            "{said}: this machine's clock differs too much from the store's"
-        )),
-        (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") | (401 | 403, _) => {
-            StoreError::Denied(said)
-        }
-        // What a server does not implement it will not implement a moment later.
-        (501 | 505, _) => StoreError::lasting(said),
-        (429 | 500..=599, _) => StoreError::passing(said),
-        _ => StoreError::lasting(said),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,11 @@
 
 use http::header::CONTENT_LENGTH;
 
+use std::time::SystemTime;
+
+use http::StatusCode;
+
+use super::answer::refusal;
 use super::*;
 use crate::secret::SecretBytes;
 

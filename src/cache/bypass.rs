@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::id::ObjectName;
 use crate::store::{Fetched, KeyStore, StoreError, guarded};
 use crate::threads::flight::Flight;
-use crate::threads::pool::For;
+use crate::threads::pool::Priority;
 
 /// What the store itself said of a name.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Cache {
                 took: start.elapsed(),
             });
         });
-        if self.fetchers.submit(For::Call, job).is_err() {
+        if self.pool.submit(Priority::Demand, job).is_err() {
             return Ok(None);
         }
         self.wait(&flight, Some(Instant::now() + 2 * self.timeout), waiting)
@@ -68,7 +68,7 @@ impl Cache {
     /// What `waiting` said; the store's own within.
     pub fn at_store<T: Clone + Send + 'static>(
         &'static self,
-        errand: impl FnOnce(&dyn KeyStore, Duration) -> Result<T, StoreError> + Send + 'static,
+        operation: impl FnOnce(&dyn KeyStore, Duration) -> Result<T, StoreError> + Send + 'static,
         waiting: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Result<T, StoreError>, Error> {
         let Some(store) = &self.store else {
@@ -76,8 +76,8 @@ impl Cache {
         };
         let flight = Arc::new(Flight::new());
         let landing = Arc::clone(&flight);
-        let job = Box::new(move || landing.land(guarded(|| errand(&**store, self.timeout))));
-        if self.fetchers.submit(For::Call, job).is_err() {
+        let job = Box::new(move || landing.land(guarded(|| operation(&**store, self.timeout))));
+        if self.pool.submit(Priority::Demand, job).is_err() {
             return Ok(Err(StoreError::passing("no thread or no memory for it")));
         }
         let outcome = self.wait(&flight, None, waiting)?;

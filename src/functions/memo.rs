@@ -54,12 +54,12 @@ impl Session {
             Some(_) => Kept::KeyByUid,
         };
         let state = {
-            let known = self.known.borrow();
+            let memo = self.memo.borrow();
             // Before the state is asked for: the memory that the rest needs is on its way in the meantime.
-            let found = known.find(user, uid);
+            let found = memo.find(user, uid);
             let state = self.connection.state_of_main(look_up);
             if let (Some(found), Some(state)) = (found, state)
-                && known.is_in(state)
+                && memo.is_in(state)
                 && found.answers(user, uid)
                 && let Some(entry) = found.entry.upgrade()
                 && self.cache()?.serves(&entry)
@@ -74,7 +74,7 @@ impl Session {
         };
         if state.is_none() {
             // What made the state unclear, such as a new authorizer, is over at the next call, unseen.
-            self.known.borrow_mut().found.clear();
+            self.memo.borrow_mut().found.clear();
         }
         let row = match uid {
             None => self.current_key(user)?,
@@ -83,22 +83,29 @@ impl Session {
         let entry = self.key(&row)?;
         let outcome = body(&Key::of(&row, &entry));
         if let Some(state) = state {
-            self.know(state, user, uid, row, &entry);
+            self.remember(state, user, uid, row, &entry);
         }
         outcome
     }
 
     /// Keeps what a look-up in `state` came to.
-    fn know(&self, state: State, user: UserId, uid: Option<&str>, row: KeyRow, entry: &Arc<Entry>) {
+    fn remember(
+        &self,
+        state: State,
+        user: UserId,
+        uid: Option<&str>,
+        row: KeyRow,
+        entry: &Arc<Entry>,
+    ) {
         // A column's collation may have found the row by another spelling of its uid.
         if uid.is_some_and(|uid| uid != row.uid.as_str()) {
             return;
         }
-        let known_state = self.known.borrow().is_in(state);
-        if known_state || matches!(self.keys.are_tables_of_main(&self.connection), Ok(true)) {
-            let mut known = self.known.borrow_mut();
-            let hash = known.hash(user, uid);
-            known.put(
+        let is_in_state = self.memo.borrow().is_in(state);
+        if is_in_state || matches!(self.keys.are_tables_of_main(&self.connection), Ok(true)) {
+            let mut memo = self.memo.borrow_mut();
+            let hash = memo.hash(user, uid);
+            memo.put(
                 state,
                 Found {
                     hash,
@@ -116,7 +123,7 @@ impl Session {
 
 /// The look-ups made in one state of the database.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct Memo {
     /// With the process's generation: a forked child has a cache of its own.
     state: Option<(State, u64)>,
     found: HashTable<Found>,
@@ -148,7 +155,7 @@ impl Found {
     }
 }
 
-impl Known {
+impl Memo {
     /// So many are known at the most.
     const MOST: usize = 2048;
 

@@ -29,7 +29,7 @@ pub struct Entry {
     pub(super) used: AtomicBool,
 }
 
-pub(super) struct Shelf {
+pub(super) struct Contents {
     pub(super) entries: LruCache<KeyName, Arc<Entry>>,
     pub(super) flights: HashMap<KeyName, Arc<Flight<Outcome>>>,
     pub(super) absent: LruCache<KeyName, u64>,
@@ -37,7 +37,7 @@ pub(super) struct Shelf {
     pub(super) swept: u64,
 }
 
-impl Shelf {
+impl Contents {
     /// An empty one, for `most` keys.
     pub(super) fn new(most: NonZeroUsize) -> Self {
         Self {

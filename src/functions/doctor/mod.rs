@@ -1,0 +1,98 @@
+//! `journal_doctor`: is this connection, this configuration and this key store usable, and if not, what
+//! to do. Each check is a row; a check that fails leaves the others to say their part.
+
+mod database;
+mod store;
+
+use std::rc::Rc;
+
+use super::Session;
+use crate::config::Config;
+use crate::error::Error;
+use crate::sqlite::code::{INTERRUPT, NOMEM};
+use crate::sqlite::output::Output;
+use crate::sqlite::table::{Rows, Table};
+
+/// A check's status and what it has to say.
+struct Finding {
+    name: &'static str,
+    status: &'static str,
+    detail: String,
+}
+
+fn ok(name: &'static str, detail: impl Into<String>) -> Finding {
+    finding(name, "ok", detail)
+}
+
+fn warning(name: &'static str, detail: impl Into<String>) -> Finding {
+    finding(name, "warning", detail)
+}
+
+fn failed(name: &'static str, detail: impl Into<String>) -> Finding {
+    finding(name, "failed", detail)
+}
+
+fn finding(name: &'static str, status: &'static str, detail: impl Into<String>) -> Finding {
+    Finding {
+        name,
+        status,
+        detail: detail.into(),
+    }
+}
+
+pub(super) fn table(session: &Rc<Session>) -> Table {
+    let session = Rc::clone(session);
+    Table {
+        name: "journal_doctor",
+        columns: &["name TEXT", "status TEXT", "detail TEXT"],
+        arguments: &[],
+        rows: Box::new(move |_| {
+            let findings = examine(&session)?;
+            Ok(findings.into_iter().map(row).collect::<Rows>())
+        }),
+    }
+}
+
+fn row(finding: Finding) -> Vec<Output> {
+    vec![
+        Output::Text(finding.name.to_owned()),
+        Output::Text(finding.status.to_owned()),
+        Output::Text(finding.detail),
+    ]
+}
+
+fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
+    let mut findings = vec![
+        ok("sqlite", session.connection.sqlite_version()),
+        or_failed("key_tables", database::tables(session))?,
+        or_failed("indexes", database::indexes(session))?,
+        or_failed("foreign_keys", database::foreign_keys(session))?,
+        or_failed("temp_store", database::temp_store(session))?,
+        database::replicated(session),
+        configuration(session.config),
+    ];
+    findings.extend(store::reach(session)?);
+    findings.push(store::newest_key(session)?);
+    Ok(findings)
+}
+
+/// An error of SQLite's ends one check and not the others, unless it says that all is to end.
+fn or_failed(name: &'static str, outcome: Result<Finding, Error>) -> Result<Finding, Error> {
+    match outcome {
+        Err(Error::Sqlite { code, message }) if !matches!(code & 0xff, NOMEM | INTERRUPT) => {
+            Ok(failed(name, message))
+        }
+        outcome => outcome,
+    }
+}
+
+fn configuration(config: &Config) -> Finding {
+    const NAME: &str = "configuration";
+    match config.unknown.as_slice() {
+        [] => ok(NAME, super::operate::report(config).to_string()),
+        unknown => warning(
+            NAME,
+            format!("unknown, perhaps misspelt: {}", unknown.join(", ")),
+        ),
+    }
+}

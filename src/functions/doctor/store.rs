@@ -1,0 +1,138 @@
+//! What the doctor sees of the key store.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Finding, failed, ok, warning};
+use crate::cache::Probe;
+use crate::config::StoreLocation;
+use crate::error::Error;
+use crate::functions::Session;
+use crate::id::ObjectName;
+use crate::store::{CredentialStatus, StoreError};
+
+/// Reach, round trip, clock, and what an absent name is answered with.
+pub(super) fn reach(session: &Session) -> Result<Vec<Finding>, Error> {
+    let Some(location) = &session.config.store else {
+        return Ok(vec![failed("store", "JOURNAL_KEY_STORE is not set")]);
+    };
+    let name = format!("{}journal_doctor_absent", session.config.key_prefix);
+    let Ok(name) = ObjectName::parse(&name, "") else {
+        return Ok(vec![failed(
+            "store",
+            "JOURNAL_KEY_PREFIX begins no object's name",
+        )]);
+    };
+    let Some(probe) = session.cache()?.probe(&name, &mut session.waiting())? else {
+        return Ok(vec![failed(
+            "store",
+            "no answer in time: is it reachable from this machine?",
+        )]);
+    };
+    let status = session.cache()?.credentials();
+    let credentials = match (status, location, &probe.is_key) {
+        (Some(status), ..) => ok("credentials", from(status)),
+        (None, StoreLocation::Directory(_), _) => ok("credentials", "a directory needs none"),
+        // Without credentials nothing was asked, and the reason is all there is to tell.
+        (None, StoreLocation::S3 { .. }, Err(error)) => {
+            return Ok(vec![
+                failed("credentials", error.to_string()),
+                failed("store", "not asked for want of credentials"),
+            ]);
+        }
+        (None, StoreLocation::S3 { .. }, Ok(_)) => ok("credentials", "none were needed"),
+    };
+    let reached = format!("answered in {} ms", probe.took.as_millis());
+    let (reach, absent) = match &probe.is_key {
+        Err(StoreError::Absent) => (
+            ok("store", reached),
+            ok("absent_key", "an absent object is reported as key_lost"),
+        ),
+        Err(StoreError::Denied(reason)) => (
+            warning("store", format!("{reached}: {reason}")),
+            warning("absent_key", denied(location)),
+        ),
+        Err(error) => {
+            let advice = "check JOURNAL_KEY_STORE, the endpoint and the network";
+            return Ok(vec![
+                credentials,
+                failed("store", format!("{error}: {advice}")),
+            ]);
+        }
+        Ok(_) => (
+            ok("store", reached),
+            warning(
+                "absent_key",
+                format!("there is an object {}", name.as_str()),
+            ),
+        ),
+    };
+    Ok(vec![credentials, reach, absent, clock(&probe)])
+}
+
+/// Where the credentials that the probe was signed with came from.
+fn from(status: CredentialStatus) -> String {
+    match status.expires_in {
+        Some(left) => format!("from {}, for {} s more", status.source, left.as_secs()),
+        None => format!("from {}", status.source),
+    }
+}
+
+fn denied(location: &StoreLocation) -> &'static str {
+    match location {
+        StoreLocation::S3 { .. } => {
+            "an absent object is reported as store_denied: the credentials are wrong, or they lack \
+             s3:ListBucket"
+        }
+        StoreLocation::Directory(_) => "the directory may not be read by this process",
+    }
+}
+
+fn clock(probe: &Probe) -> Finding {
+    /// S3 refuses requests signed more than 15 minutes off.
+    const MOST: Duration = Duration::from_secs(5 * 60);
+    let Some(date) = probe.date else {
+        return ok("clock", "the store tells no time");
+    };
+    let now = SystemTime::now();
+    let (apart, direction) = match now.duration_since(date) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    let detail = format!("{} s {direction} the store's", apart.as_secs());
+    match apart <= MOST {
+        true => ok("clock", detail),
+        false => warning(
+            "clock",
+            format!("{detail}: S3 refuses at 15 minutes; set it by NTP"),
+        ),
+    }
+}
+
+/// One real key, end to end: the current one of the newest user that has any.
+pub(super) fn newest_key(session: &Session) -> Result<Finding, Error> {
+    const NAME: &str = "newest_key";
+    let newest = session.keys.newest_user(&session.connection);
+    let user = match newest {
+        Ok(Some(user)) => user,
+        Ok(None) => return Ok(warning(NAME, "there is no key row yet")),
+        Err(error) => return Ok(failed(NAME, error.to_string())),
+    };
+    let label = format!("the current key of user {}", user.0);
+    let outcome = session.current_key(user).and_then(|row| row.name());
+    let name = match outcome {
+        Ok(name) => name,
+        Err(error) => return Ok(failed(NAME, format!("{label}: {error}"))),
+    };
+    if session.config.store.is_none() {
+        return Ok(failed(NAME, Error::NotConfigured.to_string()));
+    }
+    let probe = session
+        .cache()?
+        .probe(&name.object, &mut session.waiting())?;
+    Ok(match probe.map(|probe| probe.is_key) {
+        Some(Ok(true)) => ok(NAME, format!("{label} is in the store")),
+        Some(Ok(false)) => failed(NAME, format!("{label}: its object is not a Fernet key")),
+        Some(Err(error)) => failed(NAME, format!("{label}: {error}")),
+        None => failed(NAME, format!("{label}: no answer in time")),
+    })
+}
