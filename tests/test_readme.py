@@ -226,7 +226,7 @@ def wrong_errors(text):
 
 def wrong_variables(text):
     existing = set()
-    for file in [ROOT / "src" / "config.rs", *(ROOT / "src" / "config").glob("**/*.rs")]:
+    for file in (ROOT / "src" / "config").glob("**/*.rs"):
         source = file.read_text().split("#[cfg(test)]")[0]
         existing |= {name.upper() for name in re.findall(r'"((?:JOURNAL|AWS)_[A-Z0-9_]+|\w+_(?:PROXY|proxy))"', source)}
     existing.discard("JOURNAL_STREAM")  # systemd's, which the doctor does not take for a misspelling
