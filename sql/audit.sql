@@ -9,9 +9,11 @@
 --         :listing     a file with the name of an object in each line, for a bucket:
 --                        aws s3api list-objects-v2 --bucket B --prefix s3_files/journals/keys/master/ \
 --                          --query 'Contents[].[Key]' --output text > listing.txt
--- Gives   1. of each user: what is readable, lost (the key is gone), orphaned (the key's row is gone), broken (the
---            token or the key is none), unknown (the store did not answer; run again)
---         2. each row whose recorded key is not the one that its token is under, and the one that it is under
+-- Gives   1. of all, and then of each user who has something that is not: what is readable, lost (the key is gone),
+--            orphaned (the key's row is gone), broken (the token or the key is none), unknown (the store did not
+--            answer; run again)
+--         2. each row that cannot be read with its recorded key: its id, the error's word, and the key of the user
+--            that it can be read with, if there is one: then the wrong key is recorded
 --         3. objects that no row names: left by a rotation that was stopped, or by a row that was deleted before
 --            its object; nothing is under them that a row leads to. And rows whose object is not there.
 --
@@ -36,10 +38,16 @@ FROM (
   WHERE e.user_id = coalesce(:user_id, e.user_id)
 );
 
+CREATE TEMP VIEW counted AS
+SELECT user_id, kind, count(*) AS n, sum(word = 'ok') AS readable, sum(word = 'key_lost') AS lost,
+  sum(word IN ('no_key', 'key_not_found')) AS orphaned, sum(word IN ('token_invalid', 'key_invalid')) AS broken,
+  sum(word IN ('store_unavailable', 'store_denied')) AS unknown
+FROM audit GROUP BY user_id, kind;
+
 .print '-- 1. What can be read: user|kind|all|readable|lost|orphaned|broken|unknown'
-SELECT user_id, kind, count(*), sum(word = 'ok'), sum(word = 'key_lost'), sum(word IN ('no_key', 'key_not_found')),
-  sum(word IN ('token_invalid', 'key_invalid')), sum(word IN ('store_unavailable', 'store_denied'))
-FROM audit GROUP BY user_id, kind ORDER BY user_id, kind;
+SELECT '(all)', kind, sum(n), sum(readable), sum(lost), sum(orphaned), sum(broken), sum(unknown)
+FROM counted GROUP BY kind ORDER BY kind;
+SELECT * FROM counted WHERE readable < n ORDER BY user_id, kind;
 
 -- Only what is not readable with the recorded key is tried with the user's others.
 CREATE TEMP TABLE misrecorded AS
@@ -51,8 +59,10 @@ WHERE a.word IN ('no_key', 'key_not_found', 'key_lost', 'token_invalid', 'key_in
     ELSE (SELECT master_encrypted_data FROM main.journal_entry_items WHERE id = a.id)
   END) = 'ok';
 
-.print '-- 2. Under another key than recorded: user|kind|id|recorded|found'
-SELECT * FROM misrecorded ORDER BY user_id, kind, id;
+.print '-- 2. What the recorded key does not open: user|kind|id|recorded key|word|key that opens it'
+SELECT a.user_id, a.kind, a.id, a.recorded, a.word, coalesce(m.found, '')
+FROM audit AS a LEFT JOIN misrecorded AS m ON m.kind = a.kind AND m.id = a.id
+WHERE a.word <> 'ok' ORDER BY a.user_id, a.kind, a.id;
 
 CREATE TEMP TABLE object (name TEXT PRIMARY KEY);
 INSERT INTO object
@@ -83,4 +93,5 @@ SELECT '(not looked at: set :directory or :listing)', '' WHERE coalesce(:directo
 DROP TABLE listing;
 DROP TABLE object;
 DROP TABLE misrecorded;
+DROP VIEW counted;
 DROP TABLE audit;

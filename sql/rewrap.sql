@@ -1,14 +1,17 @@
--- Puts one user's journal under the user's current key, some rows at a time. Times of writing stay as they are.
+-- Puts one user's journal under the user's current key. Times of writing stay as they are.
 --
---   while [ "$(sqlite3 -cmd '.load ./journal_crypt' -cmd '.param set :user_id 7' journal.db < sql/rewrap.sql |
---     tee /dev/stderr | tail -1)" = 'run again' ]; do sleep 1; done
+--   sqlite3 -cmd '.load ./journal_crypt' -cmd '.param set :user_id 7' journal.db < sql/rewrap.sql
+--
+-- The old key is needed as long as you keep a backup of the database from before: that backup's tokens are under it.
+-- Shred it no sooner (docs/backup.md).
 --
 -- Needs   a shell of 3.35 or later, JOURNAL_KEY_STORE with the right to read, and a database that may be written. Not
 --         on a node of rqlite.
 -- Takes   :user_id   the user
---         :rows      at most so many rows of each table in one run (500 where it is not set)
+--         :rows      at most so many rows of each table in one run (all where it is not set): each run holds the
+--                    write lock while it stores its rows, about a second for 100,000
 -- Gives   what it did, what is left and why, and as its last line
---           run again   there is more to do, or something could not be told now (an outage)
+--           run again   there is more to do: a row was edited meanwhile, :rows was reached, or the store did not answer
 --           done        every entry and item was decrypted with the current key: nothing is left under an old one
 --           stuck       trying again does not help what is left (key_lost, key_not_found, key_invalid, token_invalid);
 --                       see sql/audit.sql
@@ -24,6 +27,12 @@ CREATE TEMP TABLE parameter (
   user_id INTEGER CONSTRAINT "set :user_id to the user" CHECK (typeof(user_id) = 'integer')
 );
 INSERT INTO parameter VALUES (:user_id);
+CREATE TEMP TABLE known_user (
+  n INTEGER CONSTRAINT "this user has neither a key nor an entry" CHECK (n > 0)
+);
+INSERT INTO known_user
+SELECT EXISTS (SELECT 1 FROM main.user_journal_master_keys WHERE user_id = :user_id)
+  OR EXISTS (SELECT 1 FROM main.journal_entries WHERE user_id = :user_id);
 
 -- One statement reads the rows, the current key and its uid, so that all three are of one moment.
 CREATE TEMP TABLE rewrapped_entry AS
@@ -34,7 +43,7 @@ FROM (
   FROM main.journal_entries WHERE user_id = :user_id
 )
 WHERE key_uid IS NOT current AND journal_check(user_id, key_uid, token) = 'ok'
-LIMIT coalesce(:rows, 500);
+LIMIT coalesce(:rows, -1);
 
 CREATE TEMP TABLE rewrapped_item AS
 SELECT id, old, new_key, journal_rewrap(:user_id, key_uid, old) AS new
@@ -47,7 +56,7 @@ FROM (
   WHERE e.user_id = :user_id AND i.master_key_id IS NOT current.id
 )
 WHERE journal_check(:user_id, key_uid, old) = 'ok'
-LIMIT coalesce(:rows, 500);
+LIMIT coalesce(:rows, -1);
 
 BEGIN IMMEDIATE;
 UPDATE main.journal_entries SET token = r.new, key_uid = r.new_key
@@ -114,4 +123,5 @@ DROP TABLE remainder;
 DROP TABLE row_left;
 DROP TABLE rewrapped_item;
 DROP TABLE rewrapped_entry;
+DROP TABLE known_user;
 DROP TABLE parameter;

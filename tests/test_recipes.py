@@ -17,7 +17,8 @@ def recipe(name, database, store, env=ADMIN, code=0, **parameters):
     """The lines that a recipe says; with a `code` above 0, the text of its error."""
     commands = ["PRAGMA temp_store = MEMORY", f'.load "{LIBRARY.with_suffix("")}"']
     for parameter, value in parameters.items():
-        quoted = "'" + value.replace("'", "''") + "'" if isinstance(value, str) else value
+        # An SQL string, within one of the shell's.
+        quoted = "'" + value.replace("'", "''").replace('"', '\\"') + "'" if isinstance(value, str) else value
         commands.append(f'.param set :{parameter} "{quoted}"' if isinstance(value, str) else f".param set :{parameter} {value}")
     shell = subprocess.run(
         [SQLITE3, "-init", os.devnull, "-batch", *(word for command in commands for word in ("-cmd", command)), database.path],
@@ -99,6 +100,15 @@ def test_rewrap_moves_a_journal_in_batches_and_proves_it(users, store):
         assert sorted(row[0] for row in host.run(READ, 1)) == sorted(texts * 2)
 
 
+def test_rewrap_moves_a_whole_journal_in_one_run(users, tmp_path):
+    store = Folder(tmp_path / "keys")
+    with admin(users, store) as host:
+        host.run("SELECT journal_rotate_key(1)")
+        write(host, 1, [f"entry {number}" for number in range(600)])
+        host.run("SELECT journal_rotate_key(1)")
+    assert recipe("rewrap", users, store, user_id=1) == ["600 of 600 entries rewrapped", "600 of 600 items rewrapped", "done"]
+
+
 def test_rewrap_says_what_it_cannot_move(users, store):
     with admin(users, store) as host:
         lost = host.value("SELECT journal_rotate_key(1)")
@@ -116,6 +126,7 @@ def test_rewrap_says_what_it_cannot_move(users, store):
         host.run("UPDATE journal_entries SET token = journal_encrypt(1, 'x', ?)", old)
         assert recipe("rewrap", users, store, user_id=1)[2:] == ["1 of the entries left: token_invalid", "stuck"]
     assert "set :user_id to the user" in recipe("rewrap", users, store, code=1)
+    assert "this user has neither a key nor an entry" in recipe("rewrap", users, store, user_id=99, code=1)
 
 
 def test_rewrap_in_an_outage_is_not_done(users, bucket):
@@ -219,7 +230,9 @@ def test_shred_wants_to_know_what_is_lost_and_deletes_rows_last(users, store):
         assert "this is the user's current key" in recipe("shred", users, store, user_id=1, key_uid=uid, loses=4, code=1)
         assert store.read(uid) and host.value("SELECT count(*) FROM user_journal_master_keys") == 2
         lost, receipt, deleted = recipe("shred", users, store, user_id=1, key_uid=uid, current=1, loses=4)
-        assert (lost, deleted) == ("lost with it: 2 entries, 2 items", "the rows of the key are deleted")
+        assert (lost, deleted) == (
+            "lost with it, besides what backups hold under it: 2 entries, 2 items", "the rows of the key are deleted",
+        )
         assert json.loads(receipt)["gone"]
         assert store.uids() == {other} and [row[0] for row in rows(users)] == [other]
         assert host.value("SELECT count(*) FROM s3_files") == 1
@@ -254,6 +267,7 @@ def test_audit_tells_what_can_be_read_and_what_lies_elsewhere(users, store, tmp_
         # One that is recorded under another key than its own, one that is no token.
         host.run("UPDATE journal_entries SET key_uid = ? WHERE id = 2", current)
         host.run("UPDATE journal_entries SET token = 'gAAAAA' WHERE id = 3")
+        write(host, 3, ["whole"], host.value("SELECT journal_rotate_key(3)"))
         host.run("BEGIN")
         left = host.value("SELECT journal_rotate_key(3)")
         host.run("ROLLBACK")
@@ -266,17 +280,26 @@ def test_audit_tells_what_can_be_read_and_what_lies_elsewhere(users, store, tmp_
         lines = recipe("audit", users, store, env={}, **where)
         assert lines == [
             "-- 1. What can be read: user|kind|all|readable|lost|orphaned|broken|unknown",
+            "(all)|entry|6|2|1|1|2|0",
+            "(all)|item|6|4|1|1|0|0",
             "1|entry|4|1|1|0|2|0",
             "1|item|4|3|1|0|0|0",
             "2|entry|1|0|0|1|0|0",
             "2|item|1|0|0|1|0|0",
-            "-- 2. Under another key than recorded: user|kind|id|recorded|found",
-            f"1|entry|2|{current}|{old}",
+            "-- 2. What the recorded key does not open: user|kind|id|recorded key|word|key that opens it",
+            f"1|entry|1|{lost}|key_lost|",
+            f"1|entry|2|{current}|token_invalid|{old}",
+            f"1|entry|3|{old}|token_invalid|",
+            f"1|item|1|{lost}|key_lost|",
+            f"2|entry|5|{gone}|key_not_found|",
+            "2|item|5|(deleted)|key_not_found|",
             "-- 3. Objects and rows: object that no row names|row that names no object",
             *sorted(f"{PREFIX}{uid}|" for uid in (left, gone)),
             f"|{lost}",
         ]
-        assert recipe("audit", users, store, env={}, user_id=2)[1:3] == ["2|entry|1|0|0|1|0|0", "2|item|1|0|0|1|0|0"]
+        assert recipe("audit", users, store, env={}, user_id=2)[1:5] == [
+            "(all)|entry|1|0|0|1|0|0", "(all)|item|1|0|0|1|0|0", "2|entry|1|0|0|1|0|0", "2|item|1|0|0|1|0|0",
+        ]
         assert recipe("audit", users, store, env={}, user_id=2)[-1] == "(not looked at: set :directory or :listing)|"
         assert users.path.read_bytes() == before
 
@@ -286,8 +309,23 @@ def test_audit_in_an_outage_calls_nothing_lost(users, bucket):
         host.run("SELECT journal_rotate_key(1)")
         write(host, 1, ["entry"])
         bucket.proxy.refuse()
-        assert recipe("audit", users, bucket, env={})[1:3] == ["1|entry|1|0|0|0|0|1", "1|item|1|0|0|0|0|1"]
+        assert recipe("audit", users, bucket, env={})[3:5] == ["1|entry|1|0|0|0|0|1", "1|item|1|0|0|0|0|1"]
         bucket.proxy.listen()
+
+
+def test_search_finds_words_however_they_are_written_and_ranks_them(users, tmp_path):
+    store = Folder(tmp_path / "keys")
+    with admin(users, store) as host:
+        host.run("SELECT journal_rotate_key(1)")
+        write(host, 1, ["ÖPEN " + "and much else that was said that day " * 5, "Open open", *(f"day {n}" for n in range(30))])
+    search = lambda words, **more: recipe("search", users, store, env={}, user_id=1, words=words, **more)
+    for words in ("öpen", "ÖPEN", "open", "ope"):
+        assert [line.split("|")[1] for line in search(words)] == ["2", "2", "1", "1"], words
+    assert search("öpen", most=1) == ["2026-01-01|2|[Open] [open]"]
+    assert len(search("day")) == 20 and len(search("day", most=100)) == 62
+    # What means something to FTS5 is a word like any other, and words without letters are none.
+    for words in ('"', "open NOT day", "text:open", "open*)", "((", "^", "'"):
+        assert search(words) in ([], search("open")), words
 
 
 def test_search_finds_words_in_entries_and_items_of_one_user(users, store):
@@ -298,10 +336,10 @@ def test_search_finds_words_in_entries_and_items_of_one_user(users, store):
         write(host, 1, ["Dear Diary,\nit’s 3 °C", "nothing here"])
         host.run("SELECT journal_rotate_key(2)")
         write(host, 2, ["dear diary of another"])
-        assert recipe("search", users, store, env={}, user_id=1, words="dear diary") == [
-            "2026-01-01|2|Dear Diary, it’s 3 °C", "2026-01-01|2|Dear Diary, it’s 3 °C",
+        assert recipe("search", users, store, env={}, user_id=1, words="diary dear") == [
+            "2026-01-01|2|[Dear] [Diary], it’s 3 °C", "2026-01-01|2|[Dear] [Diary], it’s 3 °C",
         ]
-        assert recipe("search", users, store, env={}, user_id=1, words="it's") == []
+        assert recipe("search", users, store, env={}, user_id=1, words="dear nobody") == []
         host.run("SELECT journal_shred_key(1, ?)", lost)
         assert recipe("search", users, store, env={}, user_id=1, words="words") == ["(2 entries and items cannot be read any more)"]
     assert "set :words to what is looked for" in recipe("search", users, store, env={}, user_id=1, code=1)
