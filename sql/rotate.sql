@@ -1,4 +1,5 @@
 -- Gives every user whose key is old a new one, or one user. What was written stays under the old key, which stays.
+-- It is still needed for those entries, and for backups of them after a rewrap: docs/backup.md.
 --
 --   JOURNAL_ADMIN=1 sqlite3 -cmd '.load ./journal_crypt' -cmd '.param set :days 30' journal.db < sql/rotate.sql
 --

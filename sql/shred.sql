@@ -1,4 +1,6 @@
--- Destroys one key of a user: first its object, every version of it, then its rows. What is under it is lost.
+-- Destroys one key of a user: first its object, every version of it, then its rows. What is under it is lost, in this
+-- database and in EVERY BACKUP OF IT: a backup from before a rewrap holds its tokens under the old key, although this
+-- recipe says "lost with it: 0". docs/backup.md says how long to keep an old key.
 --
 --   JOURNAL_ADMIN=1 sqlite3 -cmd '.load ./journal_crypt' -cmd '.param set :user_id 7' \
 --     -cmd ".param set :key_uid \"'oseh_ujmk_…'\"" -cmd '.param set :loses 0' journal.db < sql/shred.sql
@@ -10,7 +12,7 @@
 --         :current   1, to shred the key that the user writes with; without it that key is refused, since a process
 --                    that holds it goes on writing with it for a while, and those entries are lost too: run
 --                    sql/rotate.sql and sql/rewrap.sql first, or, for a whole journal, stop the user's writes
---         :loses     how many entries and items are lost with it; it stops unless that is the number
+--         :loses     how many entries and items of this database are lost with it; it stops unless that is the number
 -- Gives   the receipt of journal_shred_key, with what was not looked at.
 --
 -- The row names the object, so it goes last: without it nobody could say which object to delete. May be stopped
@@ -34,7 +36,7 @@ CREATE TEMP TABLE old_key (
 );
 INSERT INTO old_key SELECT journal_key_uid(:user_id) = :key_uid AND coalesce(:current, 0) <> 1;
 
-SELECT 'lost with it: ' || (SELECT count(*) FROM main.journal_entries WHERE key_uid = :key_uid) || ' entries, '
+SELECT 'lost with it, besides what backups hold under it: ' || (SELECT count(*) FROM main.journal_entries WHERE key_uid = :key_uid) || ' entries, '
   || (SELECT count(*) FROM main.journal_entry_items WHERE master_key_id = k.id) || ' items'
 FROM main.user_journal_master_keys AS k WHERE uid = :key_uid;
 

@@ -1,6 +1,7 @@
 """Keys that are shredded on both stores: that they are gone, and what is said where they are not."""
 
 import json
+from datetime import UTC, datetime, timedelta
 import os
 import signal
 import subprocess
@@ -26,7 +27,10 @@ def test_a_shredded_key_is_gone_and_its_neighbour_stays(users, store):
         token = host.value("SELECT journal_encrypt(1, 'dear diary')")
         receipt = json.loads(host.value("SELECT journal_shred_key(1, ?)", uid))
         assert (receipt["gone"], receipt["versions_deleted"], receipt["delete_markers_deleted"]) == (True, 1, 0)
-        assert (receipt["key_uid"], receipt["object"], receipt["evicted"]) == (uid, PREFIX + uid, 1)
+        assert (receipt["user_id"], receipt["key_uid"], receipt["object"], receipt["evicted"]) == (1, uid, PREFIX + uid, 1)
+        age = datetime.now(UTC) - datetime.fromisoformat(receipt["shredded_at"])
+        assert receipt["shredded_at"].endswith("Z") and abs(age) < timedelta(minutes=2)
+        assert receipt["unreadable"] == "all that is under this key, in the database and in every backup of it"
         assert receipt["replication_status"] is None and len(receipt["not_looked_at"]) == 3
         assert store.read(uid) is None and store.read(neighbour) is not None
         assert host.error("SELECT journal_decrypt(1, ?, ?)", uid, token) == (

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{Session, function, json_function};
 use crate::cipher;
@@ -125,13 +127,16 @@ fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Err
     }
     Ok(Output::Json(
         json!({
+            "user_id": user.0,
             "key_uid": uid.as_str(),
             "object": name.object.as_str(),
             "gone": true,
+            "shredded_at": timestamp()?,
             "versions_deleted": shredded.versions,
             "delete_markers_deleted": shredded.delete_markers,
             "replication_status": shredded.replication,
             "evicted": evicted,
+            "unreadable": "all that is under this key, in the database and in every backup of it",
             "not_looked_at": not_looked_at,
         })
         .to_string(),
@@ -273,6 +278,14 @@ fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |since| since.as_millis() as f64 / 1000.0)
+}
+
+/// Now, as RFC 3339 has it, in UTC and to the second.
+fn timestamp() -> Result<String, Error> {
+    OffsetDateTime::now_utc()
+        .truncate_to_second()
+        .format(&Rfc3339)
+        .map_err(|_| Error::Panicked)
 }
 
 /// Where the objects of keys lie, unless `JOURNAL_KEY_PREFIX` has them elsewhere.
