@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::functions;
 use crate::sqlite::connection::Connection;
 use crate::sqlite::guard::guard;
+use crate::sqlite::registration::register;
 use crate::sqlite::value::Value;
-use crate::sqlite::{ROUTINES, code, function, result_code, sqlite_string, table};
+use crate::sqlite::{ROUTINES, code, result_code, sqlite_string};
 use crate::system::process;
 
 /// The least SQLite version: `sqlite3_txn_state` came with 3.34.
@@ -97,28 +98,16 @@ unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<
     }
     let (registered, tables) =
         functions::all(&connection, config).map_err(|error| refusal(error.to_string()))?;
-    for table in tables {
-        let owns = (table.name == functions::OWNER).then(|| Rc::clone(&connection));
-        // SAFETY: `db` is live and the routines table set.
-        unsafe { table::register(db, table, owns) }
-            .map_err(|code| not_registered(&connection, code))?;
-    }
-    for function in registered {
-        // SAFETY: as above.
-        unsafe { function::register(db, function) }
-            .map_err(|code| not_registered(&connection, code))?;
-    }
-    Ok(())
-}
-
-fn not_registered(connection: &Connection, code: c_int) -> Error {
-    match connection.last_error(code) {
-        Error::Sqlite { code, message } => Error::Sqlite {
-            code,
-            message: format!("functions not registered: {message}"),
-        },
-        error => error,
-    }
+    // SAFETY: the routines table is set.
+    unsafe { register(&connection, registered, tables, "journal_version") }.map_err(|error| {
+        match error {
+            Error::Sqlite { code, message } => Error::Sqlite {
+                code,
+                message: format!("functions not registered: {message}"),
+            },
+            error => error,
+        }
+    })
 }
 
 /// Whether this very version is registered on the connection already. Registering anew would fail

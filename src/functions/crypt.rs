@@ -32,7 +32,7 @@ pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
 pub(super) fn seal(session: &Rc<Session>) -> Table {
     let session = Rc::clone(session);
     Table {
-        name: super::OWNER,
+        name: "journal_seal",
         columns: SEALED,
         arguments: &["user_id", "plaintext"],
         rows: Box::new(move |arguments| {

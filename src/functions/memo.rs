@@ -4,6 +4,7 @@
 //! state that it was made in, and the key tables are tables of `main`. Whether the key itself still serves
 //! is the cache's to say. Keys are held weakly: one that the cache drops is wiped, whoever knew it.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
@@ -15,8 +16,7 @@ use crate::cipher::Cipher;
 use crate::error::Error;
 use crate::id::{KeyUid, UserId};
 use crate::keys::KeyRow;
-use crate::sqlite::connection::{Kept, State};
-use crate::sqlite::prefetch;
+use crate::sqlite::state::State;
 use crate::system::process;
 
 /// A key that a call may use.
@@ -49,32 +49,18 @@ impl Session {
         uid: Option<&str>,
         body: impl FnOnce(&Key<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let look_up = match uid {
-            None => Kept::CurrentKey,
-            Some(_) => Kept::KeyByUid,
-        };
-        let state = {
-            let memo = self.memo.borrow();
-            // Before the state is asked for: the memory that the rest needs is on its way in the meantime.
-            let found = memo.find(user, uid);
-            let state = self.connection.state_of_main(look_up);
-            if let (Some(found), Some(state)) = (found, state)
-                && memo.is_in(state)
-                && found.answers(user, uid)
-                && let Some(entry) = found.entry.upgrade()
-                && self.cache()?.serves(&entry)
-            {
-                return body(&Key {
-                    id: found.id,
-                    uid: &found.uid,
-                    cipher: &entry.cipher,
-                });
-            }
-            state
-        };
-        if state.is_none() {
-            // What made the state unclear, such as a new authorizer, is over at the next call, unseen.
-            self.memo.borrow_mut().found.clear();
+        let state = self.connection.state_of_main();
+        if let Some(state) = state
+            && let memo = self.memo.borrow()
+            && let Some(found) = memo.find(state, user, uid)
+            && let Some(entry) = found.entry.upgrade()
+            && self.cache()?.serves(&entry)
+        {
+            return body(&Key {
+                id: found.id,
+                uid: &found.uid,
+                cipher: &entry.cipher,
+            });
         }
         let row = match uid {
             None => self.current_key(user)?,
@@ -114,8 +100,8 @@ impl Session {
                     uid: row.uid,
                     by_uid: uid.is_some(),
                     entry: Arc::downgrade(entry),
-                    cipher: &raw const *entry.cipher,
                 },
+                self.config.cache_keys.get(),
             );
         }
     }
@@ -127,11 +113,12 @@ pub(super) struct Memo {
     /// With the process's generation: a forked child has a cache of its own.
     state: Option<(State, u64)>,
     found: HashTable<Found>,
+    /// The hashes of `found`, the oldest first.
+    order: VecDeque<u64>,
     hasher: DefaultHashBuilder,
 }
 
-/// What a look-up came to. It is as large as a line of the processor's cache: a scan over many users waits for memory more
-/// than for anything else.
+/// What a look-up came to.
 struct Found {
     /// Of user and uid, as they were asked for.
     hash: u64,
@@ -141,8 +128,6 @@ struct Found {
     /// Asked for by its uid, or as the user's current one.
     by_uid: bool,
     entry: Weak<Entry>,
-    /// Where the entry's cipher was.
-    cipher: *const Cipher,
 }
 
 impl Found {
@@ -156,39 +141,43 @@ impl Found {
 }
 
 impl Memo {
-    /// So many are known at the most.
-    const MOST: usize = 2048;
-
     fn hash(&self, user: UserId, uid: Option<&str>) -> u64 {
         self.hasher.hash_one((user, uid))
     }
 
-    /// What was found in whatever state is known. It is for this user and uid if it [answers](Found::answers) them, which
-    /// is to be asked when the uid has arrived from memory.
-    fn find(&self, user: UserId, uid: Option<&str>) -> Option<&Found> {
+    /// What was found in `state` for this user and uid.
+    fn find(&self, state: State, user: UserId, uid: Option<&str>) -> Option<&Found> {
+        if !self.is_in(state) {
+            return None;
+        }
         let hash = self.hash(user, uid);
         let found = self.found.find(hash, |found| found.hash == hash)?;
-        prefetch(found.entry.as_ptr());
-        prefetch(found.cipher);
-        prefetch(found.uid.as_str().as_ptr().cast::<[u8; 32]>());
-        Some(found)
+        found.answers(user, uid).then_some(found)
     }
 
     fn is_in(&self, state: State) -> bool {
         self.state == Some((state, process::generation()))
     }
 
-    fn put(&mut self, state: State, new: Found) {
-        if !self.is_in(state) || self.found.len() >= Self::MOST {
+    /// Keeps `new`, and `most` at the most: as many as the cache has keys. The oldest goes first, one for one.
+    fn put(&mut self, state: State, new: Found, most: usize) {
+        if !self.is_in(state) {
             self.found.clear();
+            self.order.clear();
             self.state = Some((state, process::generation()));
         }
-        match self
-            .found
-            .find_mut(new.hash, |found| found.hash == new.hash)
-        {
-            Some(found) => *found = new,
-            None => drop(self.found.insert_unique(new.hash, new, |found| found.hash)),
+        let hash = new.hash;
+        if let Some(found) = self.found.find_mut(hash, |found| found.hash == hash) {
+            *found = new;
+            return;
         }
+        if self.found.len() >= most
+            && let Some(oldest) = self.order.pop_front()
+            && let Ok(found) = self.found.find_entry(oldest, |found| found.hash == oldest)
+        {
+            drop(found.remove());
+        }
+        self.found.insert_unique(hash, new, |found| found.hash);
+        self.order.push_back(hash);
     }
 }

@@ -29,9 +29,6 @@ use memo::Memo;
 /// The version that `journal_version()` gives.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The table whose disconnection ends the connection's kept statements.
-pub const OWNER: &str = "journal_seal";
-
 /// What the functions of one connection share.
 struct Session {
     connection: Rc<Connection>,

@@ -7,7 +7,8 @@ pub mod rows;
 
 use crate::error::Error;
 use crate::id::{KeyName, KeyUid, ObjectName, UserId};
-use crate::sqlite::connection::{Connection, Kept};
+use crate::sqlite::connection::Connection;
+use crate::sqlite::kept::Kept;
 use crate::sqlite::statement::Statement;
 use crate::sqlite::value::Value;
 

@@ -8,39 +8,19 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int};
 use std::ptr;
-use std::sync::atomic::Ordering;
 
 use sqlite_loadable::ext::sqlite3;
 
+use super::kept::{Borrowed, KEPT, Kept, KeptStatement};
 use super::statement::{Statement, last_error};
 use super::{code, sqlite3};
 use crate::error::Error;
 
 /// Connects the table that owns the kept statements.
-const CONNECT_OWNER: &str = "SELECT 1 FROM journal_seal(NULL, NULL)";
+const CONNECT_OWNER: &str = "SELECT 1 FROM sqlite_journal_crypt";
 
-/// The statements that a connection keeps.
-#[derive(Clone, Copy)]
-pub enum Kept {
-    /// The user's current key.
-    CurrentKey,
-    /// One key of a user, by uid.
-    KeyByUid,
-    /// All keys of a user.
-    KeysOfUser,
-    /// The text of a JSONB value.
-    JsonText,
-    /// Whether the key tables are tables.
-    Tables,
-    /// `SELECT 1`, which answers SQLITE_INTERRUPT once the connection is interrupted.
-    Interrupt,
-}
-
-/// See [`Connection::state_of_main`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State(u32);
-
-const KEPT: usize = Kept::Interrupt as usize + 1;
+/// The table that owns the kept statements. SQLite keeps names that begin so from the tables of users.
+pub(super) const OWNER: &str = "sqlite_journal_crypt";
 
 /// The connection that loaded us. SQLite calls us only while it holds the connection's mutex (or the
 /// host promises one thread at a time), so plain cells are enough.
@@ -49,7 +29,10 @@ pub struct Connection {
     /// How many times the table that owns the kept statements is connected: a scan that outlasts a refused
     /// close holds one, and the next call makes another.
     owners: Cell<usize>,
-    kept: RefCell<[Option<Statement>; KEPT]>,
+    kept: RefCell<[Option<KeptStatement>; KEPT]>,
+    /// How many probes were prepared.
+    probes: Cell<u64>,
+    probe_refused: Cell<bool>,
 }
 
 impl Connection {
@@ -60,6 +43,8 @@ impl Connection {
             db,
             owners: Cell::new(0),
             kept: RefCell::default(),
+            probes: Cell::new(0),
+            probe_refused: Cell::new(false),
         }
     }
 
@@ -70,18 +55,50 @@ impl Connection {
     /// SQLite's own, such as a missing table.
     pub fn statement(&self, which: Kept, sql: &str) -> Result<Borrowed<'_>, Error> {
         let kept = self.kept.borrow_mut()[which as usize].take();
-        let statement = match kept {
-            Some(statement) => statement,
-            None => {
+        let kept = match kept {
+            Some(kept) if !kept.is_finalized() => kept,
+            _ => {
                 self.connect_owner();
-                self.prepare(sql)?
+                if which == Kept::Probe {
+                    self.probes.set(self.probes.get() + 1);
+                }
+                KeptStatement::prepare(self, sql)?
             }
         };
         Ok(Borrowed {
             connection: self,
             which,
-            statement: Some(statement),
+            kept: Some(kept),
         })
+    }
+
+    /// Without its owner a kept statement would block sqlite3_close.
+    pub(super) fn put_back(&self, which: Kept, kept: KeptStatement) {
+        if self.owners.get() > 0 {
+            let replaced = self.kept.borrow_mut()[which as usize].replace(kept);
+            drop(replaced);
+        }
+    }
+
+    pub(super) fn keeps_statements(&self) -> bool {
+        self.connect_owner();
+        self.owners.get() > 0
+    }
+
+    pub(super) fn probes(&self) -> u64 {
+        self.probes.get()
+    }
+
+    pub(super) fn probe_refused(&self) -> bool {
+        self.probe_refused.get()
+    }
+
+    pub(super) fn refuse_probe(&self) {
+        self.probe_refused.set(true);
+    }
+
+    pub(super) fn db(&self) -> *mut sqlite3 {
+        self.db
     }
 
     /// Prepares one statement, for a use of its own.
@@ -131,44 +148,6 @@ impl Connection {
         unsafe { sqlite3!(get_autocommit(self.db)) != 0 }
     }
 
-    /// Which state of `main` this connection reads now: as long as the answer is the same, the statement
-    /// `kept` gives the same rows out of tables. `None` where that cannot be told.
-    ///
-    /// SQLite counts a version up whenever it finds or commits a change. In a write transaction the
-    /// version says nothing, since a ROLLBACK changes rows and leaves it alone. `sqlite3_deserialize`
-    /// replaces `main` by a database whose versions begin anew, but that one has no file name, and
-    /// nothing brings the file back: a `main` with a name is the one that was opened. A new authorizer,
-    /// which may forbid the look-up, makes the statement expire.
-    pub fn state_of_main(&self, kept: Kept) -> Option<State> {
-        const READ: c_int = 1;
-        const DATA_VERSION: c_int = 35;
-        let main = c"main".as_ptr();
-        let statement = self.kept.borrow()[kept as usize].as_ref()?.raw();
-        let mut version = 0_u32;
-        // SAFETY: the connection and its kept statement are live, and the answer is one u32; the file
-        // name, if there is one, is NUL-terminated. An SQLite without deprecated routines has no
-        // sqlite3_expired.
-        unsafe {
-            if sqlite3!(txn_state(self.db, main)) != READ {
-                return None;
-            }
-            let name = sqlite3!(db_filename(self.db, main));
-            if name.is_null() || *name == 0 {
-                return None;
-            }
-            let expired = (*super::ROUTINES.load(Ordering::Relaxed)).expired?;
-            if expired(statement) != 0 {
-                return None;
-            }
-            let answer = (&raw mut version).cast();
-            // No name means `main`, which need not be looked for then.
-            if sqlite3!(file_control(self.db, ptr::null(), DATA_VERSION, answer)) != code::OK {
-                return None;
-            }
-        }
-        Some(State(version))
-    }
-
     /// Asks whether `sqlite3_interrupt` was called.
     ///
     /// # Errors
@@ -191,8 +170,7 @@ impl Connection {
         }
     }
 
-    /// Where that fails nothing is kept: the schema may have a table of the owner's name, and the host's
-    /// authorizer may refuse it.
+    /// Where that fails nothing is kept: the host's authorizer may refuse it, and the host drop our modules.
     fn connect_owner(&self) {
         if self.owners.get() == 0 {
             drop(self.prepare(CONNECT_OWNER));
@@ -203,46 +181,5 @@ impl Connection {
     pub(crate) fn last_error(&self, result: c_int) -> Error {
         // SAFETY: the connection is live; the message is copied before anything else is called.
         unsafe { last_error(self.db, result) }
-    }
-}
-
-/// A kept statement on loan; reset, unbound and put back when dropped.
-pub struct Borrowed<'a> {
-    connection: &'a Connection,
-    which: Kept,
-    statement: Option<Statement>,
-}
-
-impl std::ops::Deref for Borrowed<'_> {
-    type Target = Statement;
-    fn deref(&self) -> &Statement {
-        match &self.statement {
-            Some(statement) => statement,
-            None => unreachable!("taken only by drop"),
-        }
-    }
-}
-
-impl std::ops::DerefMut for Borrowed<'_> {
-    fn deref_mut(&mut self) -> &mut Statement {
-        match &mut self.statement {
-            Some(statement) => statement,
-            None => unreachable!("taken only by drop"),
-        }
-    }
-}
-
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {
-        let Some(mut statement) = self.statement.take() else {
-            return;
-        };
-        statement.reset();
-        // Without its owner a kept statement would block sqlite3_close.
-        if self.connection.owners.get() > 0 {
-            let replaced =
-                self.connection.kept.borrow_mut()[self.which as usize].replace(statement);
-            drop(replaced);
-        }
     }
 }

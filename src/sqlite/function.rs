@@ -32,7 +32,7 @@ pub type Body = Box<dyn Fn(&Arguments<'_>) -> Result<Output, Error>>;
 ///
 /// # Safety
 /// `db` must be live, and the routines table set.
-pub(crate) unsafe fn register(db: *mut sqlite3, function: Function) -> Result<(), c_int> {
+pub(super) unsafe fn register(db: *mut sqlite3, function: Function) -> Result<(), c_int> {
     const UTF8: c_int = 1;
     const DIRECTONLY: c_int = 0x80000;
     /// Since SQLite 3.45 a function that gives a subtype says so; earlier ones do not know the flag.
@@ -63,6 +63,30 @@ pub(crate) unsafe fn register(db: *mut sqlite3, function: Function) -> Result<()
         Ok(())
     } else {
         Err(result)
+    }
+}
+
+/// Takes the function back, unless a statement runs.
+///
+/// # Safety
+/// `db` must be live, and the routines table set.
+pub(super) unsafe fn unregister(db: *mut sqlite3, name: &str, arguments: c_int) {
+    const UTF8: c_int = 1;
+    if let Ok(name) = CString::new(name) {
+        // SAFETY: no callbacks in the place of some drop those.
+        unsafe {
+            sqlite3!(create_function_v2(
+                db,
+                name.as_ptr(),
+                arguments,
+                UTF8,
+                std::ptr::null_mut(),
+                None,
+                None,
+                None,
+                None
+            ))
+        };
     }
 }
 

@@ -8,7 +8,10 @@ pub mod connection;
 mod cursor;
 pub mod function;
 pub(crate) mod guard;
+pub mod kept;
 pub mod output;
+pub(crate) mod registration;
+pub mod state;
 pub mod statement;
 pub mod table;
 pub mod value;
@@ -62,20 +65,6 @@ macro_rules! sqlite3 {
     }};
 }
 pub(crate) use sqlite3;
-
-/// Lets the processor fetch what is, or was, at `place` into its cache, while other work is done: a hint, for
-/// which any address will do.
-#[inline]
-pub fn prefetch<T>(place: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..size_of::<T>()).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: it reads nothing, and faults at no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(line)) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
-}
 
 /// A copy of `text` in SQLite's own memory, NUL-terminated, for SQLite to free.
 /// Null where there is no memory; SQLite takes that for "no message".

@@ -14,13 +14,19 @@ use crate::error::Error;
 pub struct Statement {
     raw: *mut sqlite3_stmt,
     db: *mut sqlite3,
+    /// Which parameter holds a text or a BLOB: the last of them, and each of ours has one at the most.
+    bytes_at: Option<c_int>,
 }
 
 impl Statement {
     /// # Safety
     /// `raw` must be a statement of `db` that nobody else finalizes, and `db` must outlive it.
     pub(super) unsafe fn new(raw: *mut sqlite3_stmt, db: *mut sqlite3) -> Self {
-        Self { raw, db }
+        Self {
+            raw,
+            db,
+            bytes_at: None,
+        }
     }
 
     pub(super) fn raw(&self) -> *mut sqlite3_stmt {
@@ -53,6 +59,7 @@ impl Statement {
     /// SQLite's own, such as a text over its length limit.
     pub fn bind_text(&mut self, index: c_int, text: &str) -> Result<(), Error> {
         const UTF8: u8 = 1;
+        self.bytes_at = Some(index);
         // SAFETY: the statement is live and SQLite copies the text (SQLITE_TRANSIENT, -1).
         let result = unsafe {
             sqlite3!(bind_text64(
@@ -72,6 +79,7 @@ impl Statement {
     /// # Errors
     /// SQLite's own, such as a BLOB over its length limit.
     pub fn bind_blob(&mut self, index: c_int, bytes: &[u8]) -> Result<(), Error> {
+        self.bytes_at = Some(index);
         // SAFETY: the statement is live and SQLite copies the bytes (SQLITE_TRANSIENT).
         let result = unsafe {
             sqlite3!(bind_blob64(
@@ -137,12 +145,15 @@ impl Statement {
         }
     }
 
-    /// Ends its execution, wherever it stands, and forgets what was bound.
+    /// Ends its execution, wherever it stands, and lets go of the bytes that were bound. Numbers stay until they are
+    /// bound anew.
     pub fn reset(&mut self) {
-        // SAFETY: the statement is live. Both results only repeat what step already said.
+        // SAFETY: the statement is live. Both results only repeat what was said before.
         unsafe {
             sqlite3!(reset(self.raw));
-            sqlite3!(clear_bindings(self.raw));
+            if let Some(index) = self.bytes_at.take() {
+                sqlite3!(bind_null(self.raw, index));
+            }
         }
     }
 

@@ -46,7 +46,9 @@ struct Module {
 #[repr(C)]
 pub(super) struct RawTable {
     base: sqlite3_vtab,
-    module: *const Module,
+    /// SQLite may let go of the module before its tables: 3.40 and earlier call xDisconnect after the module's
+    /// destructor, wherever modules are dropped or registered anew.
+    module: Rc<Module>,
 }
 
 /// What `table` was described as.
@@ -54,8 +56,10 @@ pub(super) struct RawTable {
 /// # Safety
 /// `table` must be one that `connect` made, and not be disconnected while the answer is used.
 pub(super) unsafe fn definition<'a>(table: *mut sqlite3_vtab) -> &'a Table {
-    // SAFETY: the caller vouches for the table; its module outlives it.
-    unsafe { &(*(*table.cast::<RawTable>()).module).table }
+    // SAFETY: the caller vouches for the table, which holds its module.
+    // Of the table alone this field is borrowed: SQLite writes the others.
+    let module: &'a Rc<Module> = unsafe { &(*table.cast::<RawTable>()).module };
+    &module.table
 }
 
 /// Registers `table`; where `owns` is given, its disconnection ends that connection's statements.
@@ -65,13 +69,13 @@ pub(super) unsafe fn definition<'a>(table: *mut sqlite3_vtab) -> &'a Table {
 ///
 /// # Safety
 /// `db` must be live, and the routines table set.
-pub(crate) unsafe fn register(
+pub(super) unsafe fn register(
     db: *mut sqlite3,
     table: Table,
     owns: Option<Rc<Connection>>,
 ) -> Result<(), c_int> {
     let name = CString::new(table.name).map_err(|_| code::INTERNAL)?;
-    let module = Box::into_raw(Box::new(Module { table, owns }));
+    let module = Rc::into_raw(Rc::new(Module { table, owns })).cast_mut();
     // SAFETY: the module table is static; SQLite calls the destructor once, also when it refuses.
     let result = unsafe {
         sqlite3!(create_module_v2(
@@ -86,6 +90,25 @@ pub(crate) unsafe fn register(
         Ok(())
     } else {
         Err(result)
+    }
+}
+
+/// Takes the table back, so far as SQLite can.
+///
+/// # Safety
+/// `db` must be live, and the routines table set.
+pub(super) unsafe fn unregister(db: *mut sqlite3, name: &str) {
+    if let Ok(name) = CString::new(name) {
+        // SAFETY: no module in the place of one drops that one.
+        unsafe {
+            sqlite3!(create_module_v2(
+                db,
+                name.as_ptr(),
+                ptr::null(),
+                ptr::null_mut(),
+                None
+            ))
+        };
     }
 }
 
@@ -124,7 +147,7 @@ static MODULE: Shared = Shared(sqlite3_module {
 
 unsafe extern "C" fn destroy(module: *mut c_void) {
     // SAFETY: made by `register`, passed back once.
-    let module = unsafe { Box::from_raw(module.cast::<Module>()) };
+    let module = unsafe { Rc::from_raw(module.cast::<Module>()) };
     let _ = guard(|| {
         drop(module);
         Ok(())
@@ -180,7 +203,7 @@ unsafe extern "C" fn connect(
                 }
                 *made = Box::into_raw(Box::new(RawTable {
                     base: std::mem::zeroed(),
-                    module,
+                    module: held(module),
                 }))
                 .cast();
                 code::OK
@@ -190,17 +213,28 @@ unsafe extern "C" fn connect(
     }
 }
 
-unsafe extern "C" fn disconnect(table: *mut sqlite3_vtab) -> c_int {
-    // SAFETY: made by `connect`, passed back once; the module outlives its tables.
+/// A reference of a table's own to its module.
+///
+/// # Safety
+/// `module` must be one that `register` made, and not be destroyed yet.
+unsafe fn held(module: *const Module) -> Rc<Module> {
+    // SAFETY: the caller vouches for it; the count is raised before it is shared.
     unsafe {
-        let table = Box::from_raw(table.cast::<RawTable>());
-        if let Some(connection) = &(*table.module).owns {
-            let _ = guard(|| {
-                connection.disconnected();
-                Ok(())
-            });
-        }
+        Rc::increment_strong_count(module);
+        Rc::from_raw(module)
     }
+}
+
+unsafe extern "C" fn disconnect(table: *mut sqlite3_vtab) -> c_int {
+    // SAFETY: made by `connect`, passed back once.
+    let table = unsafe { Box::from_raw(table.cast::<RawTable>()) };
+    let _ = guard(|| {
+        if let Some(connection) = &table.module.owns {
+            connection.disconnected();
+        }
+        drop(table);
+        Ok(())
+    });
     code::OK
 }
 

@@ -167,11 +167,10 @@ fn a_scan_of_our_own_table_that_outlives_its_connection_s_name_frees_all_in_any_
             assert_eq!(calls.step(), SQLITE_ROW);
             assert_eq!(scan.step(), SQLITE_ROW);
             assert_eq!(raw.close_later(), SQLITE_OK);
-            // The scan holds the table that owns the kept statements.
-            assert_eq!(calls.step(), SQLITE_ROW);
+            // The scan holds our table, but no longer one that keeps statements.
+            assert_eq!(calls.step(), SQLITE_MISUSE);
             if scan_goes_first {
                 scan.finalize();
-                assert_eq!(calls.step(), SQLITE_MISUSE);
                 calls.finalize();
             } else {
                 calls.finalize();
@@ -200,5 +199,66 @@ fn a_connection_that_closes_takes_nothing_from_another() {
         }
         let kept = ask(&stays, "SELECT journal_evict()", []);
         assert_eq!(kept, Ok(Value::Integer(1)));
+    });
+}
+
+#[test]
+fn a_host_that_finalizes_every_statement_goes_on_and_closes() {
+    Process::with_directory().run(|| {
+        let before = memory_after_first_use();
+        let mut raw = raw_journal();
+        for _ in 0..3 {
+            use_everything(&raw.borrowed());
+            assert!(!raw.open_statements().is_empty(), "none of ours is kept");
+            raw.finalize_all();
+            // What takes the memory of ours must not be taken for ours.
+            let theirs = raw.prepare("SELECT 'theirs'");
+            use_everything(&raw.borrowed());
+            assert_eq!(theirs.step(), SQLITE_ROW);
+            assert_eq!(theirs.text(0), "theirs");
+            theirs.finalize();
+        }
+        raw.finalize_all();
+        assert_eq!(raw.close(), SQLITE_OK);
+        drop(raw);
+        assert_eq!(raw::memory_used(), before);
+    });
+}
+
+#[test]
+fn a_host_that_drops_our_modules_goes_on_and_closes() {
+    Process::with_directory().run(|| {
+        let before = memory_after_first_use();
+        let mut raw = raw_journal();
+        use_everything(&raw.borrowed());
+        let scan = raw.prepare("SELECT key_uid FROM journal_seal(7, 'x')");
+        assert_eq!(scan.step(), SQLITE_ROW);
+        raw.drop_modules();
+        let current = ask(&raw.borrowed(), "SELECT journal_key_uid(7)", []);
+        assert_eq!(current, text("oseh_ujmk_1"));
+        assert_eq!(scan.step(), SQLITE_DONE);
+        scan.finalize();
+        let current = ask(&raw.borrowed(), "SELECT journal_key_uid(7)", []);
+        assert_eq!(current, text("oseh_ujmk_1"));
+        assert_eq!(raw.close(), SQLITE_OK);
+        drop(raw);
+        assert_eq!(raw::memory_used(), before);
+    });
+}
+
+#[test]
+fn a_table_of_the_user_s_named_as_ours_leaves_the_statements_kept() {
+    Process::with_directory().run(|| {
+        let mut raw = Raw::open(":memory:");
+        raw.borrowed()
+            .execute_batch("CREATE TABLE journal_seal(a)")
+            .unwrap();
+        Journal::of(raw.borrowed()).key(7, "oseh_ujmk_1", 1.0);
+        let current = ask(&raw.borrowed(), "SELECT journal_key_uid(7)", []);
+        assert_eq!(current, text("oseh_ujmk_1"));
+        assert_eq!(raw.open_statements().len(), 1, "ours is not kept");
+        let taken = "CREATE TABLE sqlite_journal_crypt(a)";
+        assert!(raw.borrowed().execute_batch(taken).is_err());
+        assert_eq!(raw.close(), SQLITE_OK);
     });
 }

@@ -1,6 +1,7 @@
 //! Loading: again and again, while statements run, and the reasons of a refusal.
 
 use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
 
 use crate::entry::{Entry, Table};
@@ -205,4 +206,36 @@ fn a_copy_of_the_file_loads_beside_it() {
         raw::load_file(&other, &copy).unwrap();
         assert_eq!(registered(&other), once);
     });
+}
+
+#[test]
+fn a_load_that_fails_leaves_nothing_registered() {
+    Process::with_directory().run(|| {
+        let library = raw::library().display().to_string();
+        let connection = Connection::open_in_memory().unwrap();
+        let ours = registered(&connection);
+        assert_eq!(ours, Value::Integer(0));
+        // SQLite replaces no function while a statement runs.
+        connection
+            .create_scalar_function("journal_rewrap", 3, FunctionFlags::SQLITE_UTF8, |_| Ok(1))
+            .unwrap();
+        raw::allow_loading_from_sql(&connection);
+        let refused = ask(&connection, "SELECT load_extension(?)", [&library]).unwrap_err();
+        assert_eq!(
+            refused.1,
+            "error during initialization: journal_crypt: functions not registered: unable to delete/modify user-function due to active statements"
+        );
+        assert_eq!(registered(&connection), Value::Integer(1));
+        assert_eq!(modules(&connection), Value::Integer(0));
+        // Where no statement runs it replaces the host's.
+        raw::load(&connection).unwrap();
+        let journal = Journal::of(connection);
+        assert!(journal.error("SELECT journal_rewrap(1, 'a', 'b')", []).starts_with("journal_rewrap: "));
+    });
+}
+
+/// How many modules of ours the connection has, the one of the kept statements included.
+fn modules(connection: &Connection) -> Value {
+    let sql = "SELECT count(*) FROM pragma_module_list WHERE name LIKE '%journal%'";
+    ask(connection, sql, []).unwrap()
 }

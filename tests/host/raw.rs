@@ -99,6 +99,27 @@ impl Raw {
         }
     }
 
+    /// Finalizes all statements that SQLite lists, as some hosts do before they close.
+    pub(crate) fn finalize_all(&self) {
+        loop {
+            // SAFETY: the connection is open, and no statement of the test's is.
+            unsafe {
+                let statement = ffi::sqlite3_next_stmt(self.0, ptr::null_mut());
+                if statement.is_null() {
+                    return;
+                }
+                ffi::sqlite3_finalize(statement);
+            }
+        }
+    }
+
+    /// Drops every module that was registered on the connection.
+    pub(crate) fn drop_modules(&self) {
+        // SAFETY: the connection is open; no list means all.
+        let result = unsafe { ffi::sqlite3_drop_modules(self.0, ptr::null_mut()) };
+        assert_eq!(result, ffi::SQLITE_OK);
+    }
+
     /// Whether `sqlite3_close` answers SQLITE_OK; if not, the connection stays.
     pub(crate) fn close(&mut self) -> c_int {
         // SAFETY: the connection is open; a null one may be closed too.

@@ -4,12 +4,13 @@
 //! second look-up on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::journal::{Journal, PREFIX, ask, failure, new_object, path, text};
 use crate::process::Process;
@@ -254,4 +255,148 @@ fn an_authorizer_that_hides_the_key_tables_hides_them_at_every_later_row() {
             assert_ne!(*value, text("dear diary").unwrap(), "{read:?}");
         }
     });
+}
+
+/// Hides the rows of key tables from what is prepared from now on.
+fn hide_the_keys(connection: &Connection) {
+    let authorizer = |context: AuthContext<'_>| match context.action {
+        AuthAction::Read {
+            table_name: "user_journal_master_keys",
+            ..
+        } => Authorization::Ignore,
+        _ => Authorization::Allow,
+    };
+    connection.authorizer(Some(authorizer)).unwrap();
+}
+
+#[test]
+fn an_authorizer_is_heeded_though_another_function_met_it_first() {
+    Process::with_directory().run(|| {
+        let journal = journal();
+        let hide = || {
+            hide_the_keys(&journal);
+            // Steps the look-up of `journal_encrypt`, in the same state of the rows.
+            assert_eq!(
+                ask(&journal, "SELECT journal_key_uid(7)", []),
+                Ok(Value::Null)
+            );
+        };
+        let tokens = values(
+            &journal,
+            "SELECT journal_encrypt(7, 'x') FROM entry",
+            &[(4, &hide)],
+        );
+        assert_eq!(
+            tokens[4..],
+            [Value::Text(
+                "journal_encrypt: no_key: user 7 has no key".into()
+            )]
+        );
+    });
+}
+
+#[test]
+fn a_schema_that_is_read_again_is_heeded_though_another_function_met_it_first() {
+    Process::with_directory().run(|| {
+        for reset in ["PRAGMA writable_schema = RESET", "EXPLAIN PRAGMA writable_schema = RESET"] {
+            let journal = journal();
+            journal.run("CREATE TABLE no_keys AS SELECT * FROM user_journal_master_keys WHERE 0");
+            // The schema on disk names other pages than the one that this connection has read.
+            journal.run(
+                "PRAGMA writable_schema = ON;
+                 UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'no_keys')
+                 WHERE name = 'user_journal_master_keys';
+                 DELETE FROM sqlite_master WHERE name LIKE 'user_journal_master_keys%_index'",
+            );
+            let read_again = || {
+                journal.query_row(reset, [], |_| Ok(())).ok();
+                assert_eq!(ask(&journal, "SELECT journal_key_uid(7)", []), Ok(Value::Null));
+            };
+            let tokens = values(
+                &journal,
+                "SELECT journal_encrypt(7, 'x') FROM entry",
+                &[(4, &read_again)],
+            );
+            assert_eq!(
+                tokens[4..],
+                [Value::Text("journal_encrypt: no_key: user 7 has no key".into())],
+                "{reset}"
+            );
+            drop(journal);
+            std::fs::remove_file(path("journal.db")).unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_another_connection_has_not_committed_is_not_remembered() {
+    Process::with_directory().run(|| {
+        let open = || {
+            let name = format!("file:{}?cache=shared", path("journal.db").display());
+            let flags = OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_READ_WRITE;
+            let connection = Connection::open_with_flags(name, flags).unwrap();
+            raw::load(&connection).unwrap();
+            connection
+                .pragma_update(None, "read_uncommitted", true)
+                .unwrap();
+            connection
+        };
+        drop(journal());
+        let (reader, writer) = (open(), open());
+        let of_user_8 = DECRYPT.replace("(7", "(8");
+        // A read transaction that lasts, as a state may.
+        let mut scan = reader.prepare("SELECT token FROM entry").unwrap();
+        let mut scan = scan.query([]).unwrap();
+        assert!(scan.next().unwrap().is_some());
+        writer
+            .execute_batch("BEGIN; UPDATE user_journal_master_keys SET user_id = 8")
+            .unwrap();
+        assert_eq!(
+            values(&reader, &of_user_8, &[]),
+            vec![Value::Text("dear diary".into()); 20]
+        );
+        writer.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(
+            values(&reader, &of_user_8, &[]),
+            [Value::Text(
+                "journal_decrypt: key_not_found: user 8 has no key \"oseh_ujmk_1\"".into()
+            )]
+        );
+    });
+}
+
+#[test]
+fn a_look_up_past_the_bound_takes_the_place_of_the_oldest_alone() {
+    Process::with_directory()
+        .variable("JOURNAL_CACHE_KEYS", "3")
+        .run(|| {
+            let journal = journal();
+            for user in 8..12 {
+                journal.key(user, &format!("oseh_ujmk_{user}"), 1.0);
+            }
+            // Counted by what SQLite executes: every statement of ours that is stepped is traced.
+            static LOOKED_UP: AtomicUsize = AtomicUsize::new(0);
+            journal.trace_v2(
+                TraceEventCodes::SQLITE_TRACE_STMT,
+                Some(|event| {
+                    if let TraceEvent::Stmt(_, sql) = event
+                        && sql.contains("LEFT JOIN main.s3_files")
+                            | sql.contains("LEFT JOIN \"main\".s3_files")
+                    {
+                        LOOKED_UP.fetch_add(1, Ordering::SeqCst);
+                    }
+                }),
+            );
+            let looked_up = |users: &str| {
+                LOOKED_UP.store(0, Ordering::SeqCst);
+                let sql = format!(
+                    "SELECT journal_encrypt(value, 'x') FROM entry, json_each('{users}') WHERE entry.rowid = 1"
+                );
+                assert!(values(&journal, &sql, &[]).len() >= 9);
+                LOOKED_UP.load(Ordering::SeqCst)
+            };
+            assert_eq!(looked_up("[7, 8, 9, 7, 8, 9, 7, 8, 9]"), 3);
+            // The fourth takes the place of the oldest, not of all.
+            assert_eq!(looked_up("[7, 8, 9, 10, 8, 9, 10, 8, 9, 10]"), 1);
+        });
 }

@@ -206,6 +206,9 @@ fn every_allocation_of_every_function_may_fail() {
     let library = library.with_file_name("libjournal_crypt.so");
     let library = CString::new(library.to_str().unwrap()).unwrap();
 
+    const REGISTERED: &str =
+        "SELECT (SELECT count(*) FROM pragma_function_list WHERE name LIKE 'journal%')
+        + (SELECT count(*) FROM pragma_module_list WHERE name LIKE '%journal%')";
     let (mut injected, mut refused) = (0, 0);
     for encoding in ["UTF-8", "UTF-16le"] {
         let path = make_database(directory.path(), encoding);
@@ -226,6 +229,13 @@ fn every_allocation_of_every_function_may_fail() {
                     ),
                     "load, allocation {number}: {code}"
                 );
+                if code != ffi::SQLITE_OK {
+                    let left = connection.run(REGISTERED);
+                    assert!(
+                        is_right(&left, Some("0")),
+                        "load, allocation {number}: {left:?}"
+                    );
+                }
                 // Whatever was left out then is there now.
                 assert_eq!(connection.load(&library), ffi::SQLITE_OK);
                 let again = connection.run(&statements()[0].0);
