@@ -11,6 +11,7 @@
 
 mod bypass;
 mod contents;
+mod created;
 mod fetch;
 mod report;
 
@@ -23,6 +24,7 @@ use once_cell::race::OnceBox;
 pub use self::bypass::Probe;
 use self::contents::Contents;
 pub use self::contents::Entry;
+use self::created::Created;
 use crate::cipher::Cipher;
 use crate::config::{Config, ConfigError, StoreLocation};
 use crate::error::Error;
@@ -66,6 +68,7 @@ pub struct Cache {
     /// Where the keys lie.
     pages: Arc<Pages<Cipher>>,
     contents: Mutex<Contents>,
+    created: Mutex<Created>,
     /// Until when the store counts as down.
     down_until: AtomicU64,
     ttl: u64,
@@ -119,6 +122,7 @@ impl Cache {
             pool: Pool::new(config.fetch_threads.get()),
             pages: Pages::new(),
             contents: Mutex::new(Contents::new(config.cache_keys)),
+            created: Mutex::new(Created::new()),
             down_until: AtomicU64::new(0),
             ttl: milliseconds(config.cache_ttl),
             stale: milliseconds(config.cache_stale),

@@ -115,6 +115,7 @@ impl Bench {
             pool: Pool::new(THREADS),
             pages: Arc::clone(PAGES.get_or_init(Pages::new)),
             contents: Mutex::new(Contents::new(keys.try_into().unwrap())),
+            created: Mutex::new(Created::new()),
             down_until: AtomicU64::new(0),
             ttl: TTL,
             stale: TTL,

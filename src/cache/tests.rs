@@ -86,6 +86,7 @@ fn cache_with(keys: usize, threads: usize) -> (&'static Cache, Arc<Script>) {
         pool: Pool::new(threads),
         pages: Pages::new(),
         contents: Mutex::new(Contents::new(keys.try_into().unwrap())),
+        created: Mutex::new(Created::new()),
         down_until: AtomicU64::new(0),
         ttl: TTL,
         stale: STALE,

@@ -59,6 +59,17 @@ pub enum StoreLocation {
     Directory(PathBuf),
 }
 
+/// Which functions manage keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// None.
+    None,
+    /// Those that make keys, and the one that takes back a new key that nobody used.
+    Create,
+    /// Those that destroy keys too.
+    All,
+}
+
 /// Everything that the environment decides.
 #[derive(Debug)]
 pub struct Config {
@@ -84,8 +95,8 @@ pub struct Config {
     pub schema: String,
     /// `JOURNAL_REPLICATED`, with `auto` resolved.
     pub replicated: bool,
-    /// `JOURNAL_ADMIN`: whether the key management functions are registered.
-    pub admin: bool,
+    /// `JOURNAL_ADMIN`: which of the key management functions are registered.
+    pub admin: Admin,
     /// Variables that begin with `JOURNAL_` and that nothing here reads: perhaps misspelt.
     pub unknown: Vec<String>,
     /// How to reach S3.
@@ -186,7 +197,7 @@ impl Config {
                 .get(),
             schema,
             replicated,
-            admin: environment.switch("JOURNAL_ADMIN")?,
+            admin: environment.admin()?,
             unknown: Vec::new(),
             aws: Aws::read(environment, allow_http, is_s3)?,
         })
@@ -272,6 +283,16 @@ impl Environment<'_> {
             Ok(Duration::from_secs_f64(seconds))
         } else {
             Err(bad(variable, "not a number of seconds"))
+        }
+    }
+
+    fn admin(&self) -> Result<Admin, ConfigError> {
+        const VARIABLE: &str = "JOURNAL_ADMIN";
+        match self.text(VARIABLE)?.as_deref() {
+            None | Some("0") => Ok(Admin::None),
+            Some("create") => Ok(Admin::Create),
+            Some("1") => Ok(Admin::All),
+            Some(_) => Err(bad(VARIABLE, "neither 0, nor create, nor 1")),
         }
     }
 

@@ -17,7 +17,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert_eq!(config.item_max, 16_777_216);
     assert_eq!(config.schema, "main");
     assert!(!config.replicated);
-    assert!(!config.admin);
+    assert_eq!(config.admin, Admin::None);
 }
 
 #[test]
@@ -105,4 +105,13 @@ fn auto_recognises_rqlited() {
     assert!(!auto(None));
     assert!(read(&[("JOURNAL_REPLICATED", "on")]).unwrap().replicated);
     assert!(!read(&[("JOURNAL_REPLICATED", "off")]).unwrap().replicated);
+}
+
+#[test]
+fn an_administrator_may_make_keys_alone() {
+    let admin = |value| read(&[("JOURNAL_ADMIN", value)]).map(|config| config.admin);
+    assert_eq!(admin("0"), Ok(Admin::None));
+    assert_eq!(admin("create"), Ok(Admin::Create));
+    assert_eq!(admin("1"), Ok(Admin::All));
+    assert!(admin("Create").is_err() && admin("2").is_err());
 }

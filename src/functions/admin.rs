@@ -1,4 +1,4 @@
-//! Key management, under `JOURNAL_ADMIN=1`: create, rotate and shred keys.
+//! Key management: create, rotate and discard keys under `JOURNAL_ADMIN=create`, and shred them under `1`.
 //!
 //! The object comes before its rows and goes before them, so that a row never names an object that was
 //! not written, and nothing that ends a call half-way leaves a key that no row leads to but a new one that
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{Session, function, json_function};
 use crate::cipher;
 use crate::error::Error;
-use crate::id::{KeyUid, ObjectName, UserId};
+use crate::id::{KeyName, KeyUid, ObjectName, UserId};
 use crate::keys::rows::{CONTENT_TYPE, NewKey, Rows, Savepoint};
 use crate::sqlite::code;
 use crate::sqlite::function::Function;
@@ -22,13 +22,19 @@ use crate::sqlite::output::Output;
 use crate::sqlite::value::{Arguments, Value};
 use crate::store::{StoreError, guarded};
 
-pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
+/// What makes keys, and takes back one that nobody used.
+pub(super) fn creating(session: &Rc<Session>) -> Vec<Function> {
     vec![
         json_function(session, "journal_create_key", 1, create_key),
         function(session, "journal_rotate_key", 1, rotate_key),
         function(session, "journal_rotate_key", 2, rotate_key),
-        json_function(session, "journal_shred_key", 2, shred_key),
+        function(session, "journal_discard_key", 1, discard_key),
     ]
+}
+
+/// What destroys keys.
+pub(super) fn destroying(session: &Rc<Session>) -> Vec<Function> {
+    vec![json_function(session, "journal_shred_key", 2, shred_key)]
 }
 
 /// `journal_create_key(user_id)`: the object alone; what its two rows are to hold.
@@ -36,6 +42,10 @@ fn create_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Er
     refuse(session)?;
     let key = new_key(session, UserId::parse(arguments.get(0)?)?)?;
     upload(session, &key)?;
+    session.cache()?.was_created(KeyName {
+        uid: key.uid.clone(),
+        object: key.object.clone(),
+    });
     Ok(Output::Json(
         json!({
             "user_journal_master_keys": {
@@ -53,6 +63,35 @@ fn create_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Er
         })
         .to_string(),
     ))
+}
+
+/// `journal_discard_key(key_uid)`: the object of a key that this process made a moment ago, that no row names and that
+/// this process has not used.
+///
+/// All three, since whoever may make keys must not be able to destroy one that is in use.
+fn discard_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    refuse(session)?;
+    let uid = KeyUid::parse(arguments.get(0)?)?;
+    let cache = session.cache()?;
+    let refused = |reason| Error::BadArgument(format!("key {uid} is not discarded: {reason}"));
+    let Some(name) = cache.created(&uid) else {
+        return Err(refused(
+            "this process did not make it by journal_create_key within ten minutes, or has used it",
+        ));
+    };
+    let rows = Rows::new(&session.config.schema);
+    if rows.are_naming(&session.connection, &name.object, &uid)? {
+        return Err(refused("there is a row for it"));
+    }
+    let object = name.object.clone();
+    cache
+        .at_store(
+            move |store, timeout| guarded(|| store.shred(&object, timeout)),
+            &mut session.waiting(),
+        )?
+        .map_err(|error| undone(&uid, "deleted", error))?;
+    cache.forget_created(&name);
+    Ok(Output::Integer(1))
 }
 
 /// `journal_rotate_key(user_id[, min_age_seconds])`: object and rows.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, Entry};
 use crate::cipher::{Iv, Ivs};
-use crate::config::{Config, ConfigError};
+use crate::config::{Admin, Config, ConfigError};
 use crate::error::Error;
 use crate::id::UserId;
 use crate::keys::{KeyRow, Keys};
@@ -104,8 +104,11 @@ pub fn all(
     let mut functions = crypt::functions(&session);
     functions.extend(item::functions(&session));
     functions.extend(operate::functions(&session));
-    if config.admin {
-        functions.extend(admin::functions(&session));
+    if config.admin != Admin::None {
+        functions.extend(admin::creating(&session));
+    }
+    if config.admin == Admin::All {
+        functions.extend(admin::destroying(&session));
     }
     let mut tables = vec![
         crypt::seal(&session),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value as Json, json};
 
 use super::{Session, VERSION, function};
-use crate::config::Config;
+use crate::config::{Admin, Config};
 use crate::error::Error;
 use crate::id::{KeyUid, UserId};
 use crate::sqlite::function::Function;
@@ -154,7 +154,11 @@ pub(super) fn report(config: &Config) -> Json {
         "schema": config.schema,
         "item_max": config.item_max,
         "replicated": config.replicated,
-        "admin": config.admin,
+        "admin": match config.admin {
+            Admin::None => json!(false),
+            Admin::Create => json!("create"),
+            Admin::All => json!(true),
+        },
     })
 }
 

@@ -34,6 +34,7 @@ pub struct Rows {
     user: String,
     newest: String,
     elsewhere: String,
+    naming: String,
     insert_file: String,
     insert_key: String,
 }
@@ -54,6 +55,10 @@ impl Rows {
             elsewhere: format!(
                 "SELECT 1 FROM {keys} AS k JOIN {quoted}.s3_files AS f ON f.id = k.s3_file_id \
                  WHERE f.key = ?1 AND k.uid <> ?2 LIMIT 1"
+            ),
+            naming: format!(
+                "SELECT EXISTS (SELECT 1 FROM {keys} WHERE uid = ?2) \
+                 OR EXISTS (SELECT 1 FROM {quoted}.s3_files WHERE key = ?1)"
             ),
             insert_file: format!(
                 "INSERT INTO {quoted}.s3_files (uid, key, file_size, content_type, created_at) \
@@ -103,6 +108,23 @@ impl Rows {
             _ => None,
         };
         Ok(Some((KeyUid::parse(statement.column(0)?)?, created_at)))
+    }
+
+    /// Whether there is a row of the key `uid`, or one that names `object`.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn are_naming(
+        &self,
+        connection: &Connection,
+        object: &ObjectName,
+        uid: &KeyUid,
+    ) -> Result<bool, Error> {
+        let mut statement = connection.prepare(&self.naming)?;
+        statement.bind_text(1, object.as_str())?;
+        statement.bind_text(2, uid.as_str())?;
+        statement.step()?;
+        Ok(matches!(statement.column(0)?, Value::Integer(1)))
     }
 
     /// Whether the row of another key names `object`.

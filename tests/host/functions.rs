@@ -9,11 +9,12 @@ use crate::values::FUNCTIONS;
 /// A function and how many arguments it takes.
 type Signature = (String, u32);
 
-/// What administrators call, which `tests/test_rotate.py` and `tests/test_shred.py` test.
-const ADMINISTERED: [(&str, u32); 4] = [
+/// What administrators call, which `test_rotate.py`, `test_shred.py` and `test_sealer.py` test.
+const ADMINISTERED: [(&str, u32); 5] = [
     ("journal_create_key", 1),
     ("journal_rotate_key", 1),
     ("journal_rotate_key", 2),
+    ("journal_discard_key", 1),
     ("journal_shred_key", 2),
 ];
 
@@ -87,7 +88,19 @@ fn the_registered_the_documented_and_the_tested_functions_are_the_same() {
 }
 
 #[test]
-fn an_administrator_has_those_functions_and_three_more() {
+fn who_may_make_keys_has_those_functions_and_none_that_shreds() {
+    Process::with_directory()
+        .variable("JOURNAL_ADMIN", "create")
+        .run(|| {
+            let mut documented_here = documented(0);
+            documented_here.extend(documented(1));
+            documented_here.remove(&("journal_shred_key".to_owned(), 2));
+            assert_eq!(registered(&Journal::in_memory()), documented_here);
+        });
+}
+
+#[test]
+fn an_administrator_has_those_functions_and_four_more() {
     Process::with_directory()
         .variable("JOURNAL_ADMIN", "1")
         .run(|| {
