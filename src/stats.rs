@@ -17,6 +17,8 @@ pub enum Counter {
     Retries,
     /// Calls answered with a key past its TTL, since it could not be checked.
     StaleAnswers,
+    /// Calls whose time passed before their fetch had a thread, or a moment after.
+    QueueTimeouts,
     /// Fetches that ended with an absent object.
     Lost,
     /// Fetches that ended with something that is no key.

@@ -375,6 +375,55 @@ def test_a_profile_that_another_program_renews_is_read_again(scene, tmp_path):
     assert tokens(scene) == ["first", "second"]
 
 
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch"])
+def test_a_static_key_that_was_replaced_in_its_profile_is_read_again(scene, tmp_path, code):
+    file = write(tmp_path / "credentials", profile(given(scene, "first")))
+    child = scene.child(AWS_SHARED_CREDENTIALS_FILE=file)
+    assert child.value(READ) == "dear diary"
+    write(tmp_path / "credentials", profile(given(scene, "second")))
+    scene.proxy.forget()
+    scene.proxy.faults = [faults.Status(403, code)]
+    assert child.value("SELECT journal_prefetch(1) ->> 'ready'") == 1
+    assert tokens(scene) == ["first", "second"]
+    # Once: where the file has no other, the store's word stands.
+    time.sleep(1.1)
+    scene.proxy.forget()
+    scene.proxy.faults = faults.always(faults.Status(403, code))
+    assert child.error(READ).endswith(f"may not be fetched: the store answered 403 ({code})")
+    assert tokens(scene) == ["second"]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_keys_serve_on_where_the_container_s_agent_refuses_and_the_doctor_and_the_log_cry_out(scene, start, status):
+    ecs = start(EcsCredentials(given(scene, "first", lifetime=2)))
+    proxy, env = harmful(start, ecs, container(ecs))
+    child = scene.child("apsw", **env, JOURNAL_CACHE_STALE="600")
+    assert child.value(READ) == "dear diary"
+    proxy.faults = faults.always(faults.Status(status, "Refused"))
+    time.sleep(2.1)
+    for _ in range(3):
+        assert child.value(READ) == "dear diary"
+    [[found, detail]] = child.run("SELECT status, detail FROM journal_doctor WHERE name = 'credentials'")
+    assert found == "failed" and f"the container's credentials service answered {status}" in detail
+    assert f"credentials could not be had: the container's credentials service answered {status}" in child.stderr()
+    assert child.value("SELECT value FROM journal_stats WHERE name = 'store_down'") == 0
+
+
+def test_an_instance_s_credentials_are_used_on_while_its_service_is_in_trouble(scene, start):
+    imds = start(Imds(given(scene, "first", lifetime=2)))
+    proxy, env = harmful(start, imds, instance(imds))
+    child = scene.child(**env)
+    assert child.value(READ) == "dear diary"
+    proxy.faults = faults.always(faults.Status(302, "Elsewhere"))
+    time.sleep(2.1)
+    scene.proxy.forget()
+    for _ in range(3):
+        assert child.value(READ) == "dear diary"
+    assert set(tokens(scene)) == {"first"}
+    [[found, _]] = child.run("SELECT status, detail FROM journal_doctor WHERE name = 'credentials'")
+    assert found == "warning"
+
+
 SERVICES = {
     "container": (EcsCredentials, lambda ecs, _: container(ecs)),
     "instance": (Imds, lambda imds, _: instance(imds)),

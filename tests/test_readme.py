@@ -347,7 +347,7 @@ def test_a_wrong_example_is_seen(correct, wrong, complaint, tmp_path):
         (wrong_errors, "swapped columns | yes |", "swapped columns | |", "the word (and whether it is final) ('token_invalid', False) does not exist"),
         (wrong_variables, "| `JOURNAL_SCHEMA` |", "| `JOURNAL_SCHEME` |", "the variable JOURNAL_SCHEMA is not documented"),
         (wrong_variables, "`, `NO_PROXY`", "`", "the variable NO_PROXY is not documented"),
-        (wrong_variables, "| `300` |", "| `30` |", "`JOURNAL_CACHE_TTL` is 300.0 and not `30`"),
+        (wrong_variables, "unchecked | `3600` |", "unchecked | `30` |", "`JOURNAL_CACHE_TTL` is 3600.0 and not `30`"),
         (wrong_variables, "machine | `0` |", "machine | `1` |", "`JOURNAL_ALLOW_HTTP` is False and not `1`"),
         (wrong_log_lines, "`fetch tried again: …`", "`fetch tried: …`", "the line fetch tried again: {error} is not documented"),
         (wrong_log_lines, "`fetch tried again: …`", "`fetch tried: …`", "the line fetch tried: … is never written"),

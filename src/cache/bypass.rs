@@ -78,9 +78,9 @@ impl Cache {
         let landing = Arc::clone(&flight);
         let job = Box::new(move || landing.land(guarded(|| operation(&**store, self.timeout))));
         if self.pool.submit(Priority::Demand, job).is_err() {
-            return Ok(Err(StoreError::passing("no thread or no memory for it")));
+            return Ok(Err(StoreError::NotSent("no thread or no memory for it")));
         }
         let outcome = self.wait(&flight, None, waiting)?;
-        Ok(outcome.unwrap_or_else(|| Err(StoreError::unreachable("no answer in time"))))
+        Ok(outcome.unwrap_or_else(|| Err(StoreError::silent("no answer in time"))))
     }
 }

@@ -29,6 +29,9 @@ pub struct Entry {
     pub(super) used: AtomicBool,
 }
 
+/// The most absent objects that are remembered; each for some seconds.
+const MOST_ABSENT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
 pub(super) struct Contents {
     pub(super) entries: LruCache<KeyName, Arc<Entry>>,
     pub(super) flights: HashMap<KeyName, Arc<Flight<Outcome>>>,
@@ -41,9 +44,9 @@ impl Contents {
     /// An empty one, for `most` keys.
     pub(super) fn new(most: NonZeroUsize) -> Self {
         Self {
-            entries: LruCache::new(most),
+            entries: bounded(most),
             flights: HashMap::new(),
-            absent: LruCache::new(most),
+            absent: bounded(most.min(MOST_ABSENT)),
             swept: 0,
         }
     }
@@ -102,6 +105,13 @@ impl Contents {
         }
         listed
     }
+}
+
+/// With no room taken before there is something to keep, unlike `LruCache::new`.
+fn bounded<V>(most: NonZeroUsize) -> LruCache<KeyName, V> {
+    let mut map = LruCache::unbounded();
+    map.resize(most);
+    map
 }
 
 fn names<V>(of: &LruCache<KeyName, V>, wanted: impl Fn(&KeyName) -> bool) -> Vec<KeyName> {

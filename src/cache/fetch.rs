@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::breaker::PAUSE;
 use super::contents::{Contents, Entry};
-use super::{Cache, Outcome, PAUSE};
+use super::verdict::{Cached, Says, Verdict};
+use super::{Cache, Outcome};
 use crate::cipher::Cipher;
 use crate::id::KeyName;
 use crate::stats::Counter;
-use crate::store::{Fault, Fetched, StoreError, guarded};
+use crate::store::{Fetched, StoreError, guarded};
 use crate::system::locked::Locked;
 use crate::threads::flight::Flight;
 use crate::threads::pool::{Job, Priority};
@@ -45,7 +47,7 @@ impl Cache {
         }
         // As many as there are keys to prefetch.
         if contents.flights.try_reserve(1).is_err() {
-            return Err(StoreError::passing("out of memory"));
+            return Err(StoreError::out_of_memory());
         }
         let flight = Arc::new(Flight::new());
         if priority == Priority::Demand {
@@ -53,7 +55,7 @@ impl Cache {
         }
         let job = self.job(&flight, name, cached);
         if self.pool.submit(priority, job).is_err() {
-            return Err(StoreError::passing("no thread or no memory for it"));
+            return Err(StoreError::NotSent("no thread or no memory for it"));
         }
         contents.flights.insert(name.clone(), Arc::clone(&flight));
         Ok(flight)
@@ -117,7 +119,7 @@ impl Cache {
             Fetched::Object { content, tag } => match Cipher::from_object(&content) {
                 Some(cipher) => Ok(Arc::new(Entry {
                     cipher: Locked::new(&self.pages, cipher)
-                        .ok_or_else(|| StoreError::passing("out of memory"))?,
+                        .ok_or_else(StoreError::out_of_memory)?,
                     tag,
                     checked: AtomicU64::new(asked),
                     due: AtomicU64::new(self.due(asked)),
@@ -145,29 +147,30 @@ impl Cache {
         cached: Option<&Entry>,
         outcome: &Outcome,
     ) {
-        match outcome {
+        let error = match outcome {
             Ok(entry) => {
                 contents.absent.pop(name);
-                contents.keep(name, entry);
+                return contents.keep(name, entry);
             }
-            Err(StoreError::Absent) => {
+            Err(error) => error,
+        };
+        let serves = match Verdict::of(error).cached {
+            Cached::ServesOn => self.ttl.saturating_add(self.stale),
+            Cached::ServesItsTtl => self.ttl,
+            Cached::Dropped => {
                 contents.drop_key(name);
-                contents.absent.put(name.clone(), self.now() + ABSENT_FOR);
-            }
-            Err(StoreError::Denied(_) | StoreError::NotAKey(_)) => contents.drop_key(name),
-            Err(error @ StoreError::Unavailable { .. }) => {
-                if let Some(entry) = cached {
-                    // Nobody asks again for a moment, but the key serves no longer for that.
-                    let serves = match error.is_passing() {
-                        true => self.ttl.saturating_add(self.stale),
-                        false => self.ttl,
-                    };
-                    let end = entry.checked.load(Ordering::Relaxed).saturating_add(serves);
-                    entry
-                        .due
-                        .store(end.min(self.now() + PAUSE), Ordering::Relaxed);
+                if *error == StoreError::Absent {
+                    contents.absent.put(name.clone(), self.now() + ABSENT_FOR);
                 }
+                return;
             }
+        };
+        if let Some(entry) = cached {
+            // Nobody asks again for a moment, but the key serves no longer for that.
+            let end = entry.checked.load(Ordering::Relaxed).saturating_add(serves);
+            entry
+                .due
+                .store(end.min(self.now() + PAUSE), Ordering::Relaxed);
         }
     }
 
@@ -198,27 +201,19 @@ impl Cache {
         let error = match outcome {
             Ok(_) => {
                 stats.set(Counter::LastGood, self.now());
-                self.down_until.store(0, Ordering::Relaxed);
+                self.breaker.hear(Says::Answers, name, self.now());
                 let took = took.as_millis();
                 return stats.log(format_args!("{what} of key {key} took {took} ms"));
             }
             Err(error) => error,
         };
-        stats.count(match error {
-            StoreError::Absent => Counter::Lost,
-            StoreError::NotAKey(_) => Counter::Invalid,
-            StoreError::Denied(_) => Counter::Denied,
-            StoreError::Unavailable { fault, .. } => {
-                if *fault == Fault::Unreachable {
-                    self.store_is_down();
-                }
-                Counter::Unavailable
-            }
-        });
-        let end = match error {
+        let verdict = Verdict::of(error);
+        stats.count(verdict.counter());
+        self.breaker.hear(verdict.store, name, self.now());
+        let end = match verdict.cached {
             _ if !is_check => "",
-            StoreError::Unavailable { .. } => "; it is kept for now",
-            _ => "; it is dropped from the cache",
+            Cached::ServesOn | Cached::ServesItsTtl => "; it is kept for now",
+            Cached::Dropped => "; it is dropped from the cache",
         };
         stats.log(format_args!("{what} of key {key} failed: {error}{end}"));
     }

@@ -1,7 +1,7 @@
 //! What the tests of the cache and its schedules have in common: one key, its names, and how it is asked for.
 
 use super::*;
-use crate::id::ObjectName;
+use crate::id::{KeyName, ObjectName};
 use crate::secret::SecretBytes;
 use crate::sqlite::value::Value;
 use crate::store::Fetched;

@@ -36,9 +36,9 @@ impl Cache {
         self.pages.unlocked()
     }
 
-    /// Whether the store gave no answer a moment ago, so that calls do not ask it.
+    /// Whether the store could not be reached a moment ago, so that calls do not ask it.
     pub fn counts_as_down(&self) -> bool {
-        self.now() < self.down_until.load(Ordering::Relaxed)
+        self.breaker.is_open(self.now())
     }
 
     /// Seconds since the store last answered with a key; `None` before the first time.

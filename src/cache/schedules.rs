@@ -11,8 +11,10 @@ use shuttle::{Config as Shuttle, MaxSteps, Runner};
 use super::fixture::{TTL, ask, name, object};
 use super::*;
 use crate::id::ObjectName;
+use crate::stats::Counter;
 use crate::store::Fetched;
 use crate::threads::sync::AtomicBool;
+use std::time::Instant;
 
 const THREADS: usize = 2;
 /// Schedules of each scenario under each of the two schedulers.
@@ -116,7 +118,7 @@ impl Bench {
             pages: Arc::clone(PAGES.get_or_init(Pages::new)),
             contents: Mutex::new(Contents::new(keys.try_into().unwrap())),
             created: Mutex::new(Created::new()),
-            down_until: AtomicU64::new(0),
+            breaker: Breaker::new(),
             ttl: TTL,
             stale: TTL,
             timeout: Duration::from_secs(3_600),

@@ -2,13 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Condvar;
+use std::time::Instant;
 
+use super::breaker::PAUSE;
 use super::fetch::{ABSENT_FOR, SWEEP};
 use super::fixture::{TTL, ask, name, object};
 use super::*;
+use crate::error::Error;
 use crate::id::ObjectName;
+use crate::stats::Counter;
 use crate::store::Fetched;
-use crate::threads::sync::AtomicBool;
+use crate::threads::sync::{AtomicBool, AtomicU64};
+
+mod month;
+mod outage;
 
 const STALE: u64 = 3_600_000;
 
@@ -76,6 +83,10 @@ fn cache_of(keys: usize) -> (&'static Cache, Arc<Script>) {
 }
 
 fn cache_with(keys: usize, threads: usize) -> (&'static Cache, Arc<Script>) {
+    cache_within(keys, threads, Duration::from_secs(60))
+}
+
+fn cache_within(keys: usize, threads: usize, timeout: Duration) -> (&'static Cache, Arc<Script>) {
     let script = Arc::new(Script::default());
     script.advance(1_000_000);
     let clock = Arc::clone(&script);
@@ -87,10 +98,10 @@ fn cache_with(keys: usize, threads: usize) -> (&'static Cache, Arc<Script>) {
         pages: Pages::new(),
         contents: Mutex::new(Contents::new(keys.try_into().unwrap())),
         created: Mutex::new(Created::new()),
-        down_until: AtomicU64::new(0),
+        breaker: Breaker::new(),
         ttl: TTL,
         stale: STALE,
-        timeout: Duration::from_secs(60),
+        timeout,
         clock: Box::new(move || {
             assert!(!clock.broken.swap(false, Ordering::SeqCst), "planted");
             clock.clock.load(Ordering::SeqCst)
@@ -281,7 +292,7 @@ fn no_other_failure_of_a_key_is_remembered() {
 }
 
 #[test]
-fn a_store_that_gives_no_answer_counts_as_down_for_a_moment() {
+fn a_store_that_cannot_be_reached_counts_as_down_for_a_moment() {
     let (cache, script) = cache_of(10);
     script.tell(Err(StoreError::unreachable("refused")));
     assert_eq!(ask(cache, "a"), Err("store_unavailable"));

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::endpoint::Endpoints;
 use super::metadata::{Container, Instance};
+use super::no_proxy::NoProxy;
 use super::profile::{Profile, ProfileFiles};
 use super::{ConfigError, Environment, bad};
 use crate::secret::SecretString;
@@ -26,8 +27,8 @@ pub struct Aws {
     pub ca_bundle: Option<PathBuf>,
     /// `HTTPS_PROXY`, an `http://` or `https://` proxy; it may hold a password.
     pub proxy: Option<SecretString>,
-    /// `NO_PROXY`: comma-separated hosts.
-    pub no_proxy: String,
+    /// `NO_PROXY`: who is reached without it.
+    pub no_proxy: NoProxy,
     /// `JOURNAL_BUCKET_OWNER`: the account that must own the bucket.
     pub bucket_owner: Option<String>,
     /// Credentials of the environment.
@@ -72,17 +73,14 @@ impl Aws {
         self.region.as_deref().unwrap_or("us-east-1")
     }
 
-    /// Reads the profile's settings only where S3 is asked for keys: elsewhere its files do not matter.
+    /// Reads the environment and the profile. Only where S3 is asked for keys: elsewhere these are settings of other
+    /// programs, which may hold what is not for us.
     pub(super) fn read(
         environment: &Environment<'_>,
         allow_http: bool,
-        is_s3: bool,
     ) -> Result<Self, ConfigError> {
         let files = ProfileFiles::of(environment)?;
-        let profile = match is_s3 {
-            true => files.read()?,
-            false => Profile::default(),
-        };
+        let profile = files.read()?;
         let endpoints = Endpoints {
             environment,
             profile: &profile,
@@ -105,7 +103,7 @@ impl Aws {
                 .or_else(|| profile.text("ca_bundle"))
                 .map(PathBuf::from),
             proxy: proxy.map(Into::into),
-            no_proxy: either("NO_PROXY", "no_proxy")?.unwrap_or_default(),
+            no_proxy: NoProxy::of(&either("NO_PROXY", "no_proxy")?.unwrap_or_default()),
             bucket_owner: match environment.text("JOURNAL_BUCKET_OWNER")? {
                 Some(owner) if owner.bytes().all(|b| b.is_ascii_alphanumeric()) => Some(owner),
                 Some(_) => return Err(bad("JOURNAL_BUCKET_OWNER", "not an account's id")),
@@ -196,7 +194,7 @@ fn is_http_proxy(proxy: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::read;
+    use super::super::tests::read_s3 as read;
     use super::*;
 
     #[test]

@@ -95,7 +95,7 @@ pub(super) fn address(url: &Url) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::read;
+    use super::super::tests::read_s3 as read;
 
     #[test]
     fn plain_http_is_for_loopback_unless_allowed() {

@@ -138,7 +138,7 @@ impl Instance {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::read;
+    use super::super::tests::read_s3 as read;
 
     #[test]
     fn a_container_s_credentials_come_over_https_or_from_near() {

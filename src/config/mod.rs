@@ -19,10 +19,12 @@ use url::Url;
 pub mod aws;
 mod endpoint;
 pub mod metadata;
+mod no_proxy;
 pub mod profile;
 
 pub use aws::Aws;
 pub(crate) use aws::is_region;
+pub use no_proxy::NoProxy;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();
 
@@ -182,15 +184,15 @@ impl Config {
         let is_s3 = matches!(store, Some(StoreLocation::S3 { .. }));
         Ok(Self {
             store,
-            cache_keys: environment.count("JOURNAL_CACHE_KEYS", 10_000, 100_000_000)?,
+            cache_keys: environment.count("JOURNAL_CACHE_KEYS", 200_000, 100_000_000)?,
             key_prefix: match environment.raw("JOURNAL_KEY_PREFIX")? {
                 Some(prefix) => prefix,
                 None => "s3_files/journals/keys/master/".to_owned(),
             },
-            cache_ttl: environment.seconds("JOURNAL_CACHE_TTL", 300.0)?,
+            cache_ttl: environment.seconds("JOURNAL_CACHE_TTL", 3600.0)?,
             cache_stale: environment.seconds("JOURNAL_CACHE_STALE", 3600.0)?,
             fetch_timeout,
-            fetch_threads: environment.count("JOURNAL_FETCH_THREADS", 16, 1024)?,
+            fetch_threads: environment.count("JOURNAL_FETCH_THREADS", 32, 1024)?,
             allow_http,
             item_max: environment
                 .count("JOURNAL_ITEM_MAX", 16_777_216, 1_000_000_000)?
@@ -199,7 +201,14 @@ impl Config {
             replicated,
             admin: environment.admin()?,
             unknown: Vec::new(),
-            aws: Aws::read(environment, allow_http, is_s3)?,
+            aws: match is_s3 {
+                true => Aws::read(environment, allow_http)?,
+                false => {
+                    // Asked for all the same, so that it does not count as misspelt.
+                    environment.text("JOURNAL_BUCKET_OWNER")?;
+                    Aws::default()
+                }
+            },
         })
     }
 }

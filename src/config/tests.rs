@@ -4,16 +4,35 @@ pub(super) fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::of_variables(variables)
 }
 
+/// With a bucket besides, since nothing else has AWS's settings read.
+pub(super) fn read_s3(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    read(&[variables, &[("JOURNAL_KEY_STORE", "s3://bucket")]].concat())
+}
+
+#[test]
+fn a_directory_of_keys_asks_nothing_of_aws() {
+    for (variable, value) in [
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1080"),
+        ("AWS_ACCESS_KEY_ID", "AK"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://10.0.0.1"),
+        ("AWS_REGION", "eu west"),
+    ] {
+        let with = |store| read(&[("JOURNAL_KEY_STORE", store), (variable, value)]);
+        assert!(with("file:///srv/keys").is_ok(), "{variable}");
+        assert!(with("s3://bucket").is_err(), "{variable}");
+    }
+}
+
 #[test]
 fn an_empty_environment_gives_the_documented_defaults() {
     let config = read(&[]).unwrap();
     assert_eq!(config.store, None);
-    assert_eq!(config.cache_keys.get(), 10_000);
+    assert_eq!(config.cache_keys.get(), 200_000);
     assert_eq!(config.key_prefix, "s3_files/journals/keys/master/");
-    assert_eq!(config.cache_ttl, Duration::from_secs(300));
+    assert_eq!(config.cache_ttl, Duration::from_secs(3600));
     assert_eq!(config.cache_stale, Duration::from_secs(3600));
     assert_eq!(config.fetch_timeout, Duration::from_secs(4));
-    assert_eq!(config.fetch_threads.get(), 16);
+    assert_eq!(config.fetch_threads.get(), 32);
     assert_eq!(config.item_max, 16_777_216);
     assert_eq!(config.schema, "main");
     assert!(!config.replicated);
@@ -24,7 +43,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
 fn an_empty_prefix_allows_any_name_and_other_empty_values_are_unset() {
     let config = read(&[("JOURNAL_KEY_PREFIX", ""), ("JOURNAL_CACHE_KEYS", "")]).unwrap();
     assert_eq!(config.key_prefix, "");
-    assert_eq!(config.cache_keys.get(), 10_000);
+    assert_eq!(config.cache_keys.get(), 200_000);
 }
 
 #[test]
@@ -87,7 +106,7 @@ fn a_value_that_cannot_be_read_names_its_variable_and_not_itself() {
             "missing beside AWS_ACCESS_KEY_ID",
         ),
     ] {
-        let error = read(&[(variable, value)]).unwrap_err();
+        let error = read_s3(&[(variable, value)]).unwrap_err();
         assert_eq!(error.reason, reason, "{variable}={value}");
     }
     let error = read(&[("JOURNAL_CACHE_KEYS", "many")]).unwrap_err();

@@ -293,7 +293,7 @@ fn undone(uid: &KeyUid, what: &'static str, error: StoreError) -> Error {
     Error::Undone {
         key: uid.to_string(),
         what,
-        denied: matches!(error, StoreError::Denied(_)),
+        denied: error.is_refusal(),
         reason: error.to_string(),
     }
 }

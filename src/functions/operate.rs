@@ -198,6 +198,7 @@ fn stats(session: &Session) -> Result<Rows, Error> {
         ("failed_store_denied", count(Counter::Denied)),
         ("failed_store_unavailable", count(Counter::Unavailable)),
         ("stale_answers", count(Counter::StaleAnswers)),
+        ("queue_timeouts", count(Counter::QueueTimeouts)),
         ("keys_cached", integer(keys.len() as u64)),
         ("keys_stale", integer(stale as u64)),
         ("keys_unlocked", integer(cache.keys_unlocked() as u64)),

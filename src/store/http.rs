@@ -1,22 +1,18 @@
 //! The HTTP agent: roots of trust, proxy, timeouts, pooled connections, no redirects.
 
-use std::collections::HashMap;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{Connector, DefaultConnector, NextTimeout};
-use url::Url;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 
-use super::StoreError;
+use super::resolver::{Addresses, NoThread};
 use super::wiping::WipingConnector;
-use crate::config::{Aws, ConfigError};
+use super::{Fault, StoreError};
+use crate::config::{Aws, ConfigError, NoProxy};
 use crate::secret::SecretBytes;
 
 /// An answer whose body was read to its end.
@@ -31,13 +27,16 @@ pub(super) struct Answer {
 /// One pool of connections for all threads; it starts none of its own.
 pub(super) struct Http {
     agent: Agent,
+    addresses: Addresses,
+    /// The proxy for https, and who is reached without it.
+    proxy: Option<(ureq::Proxy, &'static NoProxy)>,
 }
 
 impl Http {
-    /// An agent for requests to the host of `endpoint`, with as many idle connections as there may be
-    /// fetches.
-    pub(super) fn new(aws: &Aws, endpoint: &Url, idle: usize) -> Result<Self, ConfigError> {
-        Self::with(aws, proxy(aws, endpoint)?, idle)
+    /// An agent with as many idle connections as there may be fetches.
+    pub(super) fn new(aws: &'static Aws, idle: usize) -> Result<Self, ConfigError> {
+        let proxy = proxy(aws)?.map(|proxy| (proxy, &aws.no_proxy));
+        Self::with(aws, proxy, idle)
     }
 
     /// An agent for a service of this machine's or its container's, which no proxy may come between.
@@ -45,28 +44,42 @@ impl Http {
         Self::with(aws, None, 1)
     }
 
-    fn with(aws: &Aws, proxy: Option<ureq::Proxy>, idle: usize) -> Result<Self, ConfigError> {
+    fn with(
+        aws: &Aws,
+        proxy: Option<(ureq::Proxy, &'static NoProxy)>,
+        idle: usize,
+    ) -> Result<Self, ConfigError> {
         let tls = TlsConfig::builder().root_certs(roots(aws)?).build();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .save_redirect_history(false)
-            .proxy(proxy)
+            .proxy(None)
             .tls_config(tls)
             .max_idle_connections(idle)
             .max_idle_connections_per_host(idle)
             .max_idle_age(Duration::from_secs(15))
             .user_agent(concat!("sqlite-journal-crypt/", env!("CARGO_PKG_VERSION")))
             .build();
-        let resolver = CachingResolver::default();
+        let addresses = Addresses::new();
         Ok(Self {
             agent: Agent::with_parts(
                 config,
                 DefaultConnector::default().chain(WipingConnector),
-                resolver,
+                addresses.clone(),
             ),
+            addresses,
+            proxy,
         })
+    }
+
+    /// `HTTPS_PROXY` for https alone, and not for a host that `NO_PROXY` names. A region that is mended has another host.
+    fn proxy_for(&self, uri: &Uri) -> Option<ureq::Proxy> {
+        let (proxy, no_proxy) = self.proxy.as_ref()?;
+        let is_https = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().or(Some(443));
+        (is_https && !no_proxy.names(uri.host()?, port)).then(|| proxy.clone())
     }
 
     /// Sends `request` and reads at most `most` bytes of the answer's body before `deadline`.
@@ -76,10 +89,28 @@ impl Http {
         most: usize,
         deadline: Instant,
     ) -> Result<Answer, StoreError> {
+        let answer = self.exchange(request, most, deadline);
+        if let Err(StoreError::Unavailable {
+            fault: Fault::Unreachable | Fault::Silent,
+            ..
+        }) = &answer
+        {
+            self.addresses.forget();
+        }
+        answer
+    }
+
+    fn exchange<B: Deref<Target = [u8]>>(
+        &self,
+        request: Request<B>,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<Answer, StoreError> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(StoreError::unreachable("no answer in time"));
+            return Err(StoreError::silent("no answer in time"));
         }
+        let proxy = self.proxy_for(request.uri());
         let (parts, body) = request.into_parts();
         // A GET with an empty body would announce a body, and a PUT with none a chunked one.
         let sent = match body.is_empty() && parts.method != Method::PUT {
@@ -87,12 +118,14 @@ impl Http {
                 self.agent
                     .configure_request(Request::from_parts(parts, ()))
                     .timeout_global(Some(left))
+                    .proxy(proxy)
                     .build(),
             ),
             false => self.agent.run(
                 self.agent
                     .configure_request(Request::from_parts(parts, &body[..]))
                     .timeout_global(Some(left))
+                    .proxy(proxy)
                     .build(),
             ),
         };
@@ -101,16 +134,23 @@ impl Http {
             .headers
             .get(http::header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        // What has no body may still say how long it would be (RFC 9110, 8.6); of a denial the status is enough.
+        let compared = !matches!(parts.status.as_u16(), 204 | 304 | 401 | 403);
         let chunked = parts.headers.contains_key(http::header::TRANSFER_ENCODING);
-        let mut buffer =
-            SecretBytes::zeroed(most + 1).map_err(|_| StoreError::passing("out of memory"))?;
+        let mut buffer = SecretBytes::zeroed(most + 1).map_err(|_| StoreError::out_of_memory())?;
         let mut reader = body.into_with_config().limit(u64::MAX).reader();
         let mut length = 0;
         while length <= most {
             match reader.read(&mut buffer[length..]) {
                 Ok(0) => break,
                 Ok(count) => length += count,
-                Err(error) => return Err(not_read(&error)),
+                Err(error) => match not_read(&error) {
+                    StoreError::Unavailable {
+                        fault: Fault::Passing,
+                        ..
+                    } if !compared => break,
+                    error => return Err(error),
+                },
             }
         }
         let too_long = length > most;
@@ -119,7 +159,7 @@ impl Http {
             Some(announced) => too_long || length == announced,
             None => chunked || length == 0,
         };
-        if !whole {
+        if compared && !whole {
             return Err(StoreError::passing("its answer was cut short"));
         }
         buffer.narrow(0..length.min(most));
@@ -135,11 +175,11 @@ impl Http {
 fn not_sent(error: ureq::Error) -> StoreError {
     use std::io::ErrorKind;
     match error {
-        ureq::Error::Timeout(_) => StoreError::unreachable("no answer in time"),
+        ureq::Error::Timeout(_) => StoreError::silent("no answer in time"),
         ureq::Error::HostNotFound => StoreError::unreachable("its host has no address"),
         ureq::Error::Io(error) => match error.kind() {
             ErrorKind::ConnectionRefused => StoreError::unreachable("connection refused"),
-            ErrorKind::TimedOut => StoreError::unreachable("no answer in time"),
+            ErrorKind::TimedOut => StoreError::silent("no answer in time"),
             ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
@@ -151,7 +191,13 @@ fn not_sent(error: ureq::Error) -> StoreError {
             kind => StoreError::unreachable(format_args!("no connection ({kind})")),
         },
         ureq::Error::ConnectionFailed => StoreError::unreachable("no connection"),
+        ureq::Error::ConnectProxyFailed(said) if said.contains(" 407/") => {
+            StoreError::unsigned("the proxy wants other credentials (407)")
+        }
         ureq::Error::ConnectProxyFailed(_) => StoreError::unreachable("the proxy did not connect"),
+        ureq::Error::Other(error) if error.is::<NoThread>() => {
+            StoreError::NotSent("the system starts no thread")
+        }
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
             StoreError::unreachable("no trusted TLS connection")
         }
@@ -174,7 +220,7 @@ fn not_read(error: &std::io::Error) -> StoreError {
             Some(ureq::Error::Timeout(_))
         );
     match timed_out {
-        true => StoreError::unreachable("no answer in time"),
+        true => StoreError::silent("no answer in time"),
         false => StoreError::passing("its answer was cut short"),
     }
 }
@@ -198,108 +244,54 @@ fn roots(aws: &Aws) -> Result<RootCerts, ConfigError> {
     }
 }
 
-/// The proxy for `endpoint`: `HTTPS_PROXY` for https alone, and not for a host that `NO_PROXY` names.
-fn proxy(aws: &Aws, endpoint: &Url) -> Result<Option<ureq::Proxy>, ConfigError> {
-    let host = endpoint.host_str().unwrap_or_default();
-    match &aws.proxy {
-        Some(proxy) if endpoint.scheme() == "https" && !bypasses(host, &aws.no_proxy) => {
-            ureq::Proxy::new(proxy.expose())
-                .map(Some)
-                .map_err(|_| ConfigError::new("HTTPS_PROXY", "not a proxy's URL"))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// Whether a `NO_PROXY` list names `host`: `*`, the host itself, or a domain that it lies in.
-fn bypasses(host: &str, list: &str) -> bool {
-    list.split(',').map(str::trim).any(|entry| {
-        let domain = entry.trim_start_matches("*.").trim_start_matches('.');
-        entry == "*"
-            || (!domain.is_empty()
-                && host.len() >= domain.len()
-                && host[host.len() - domain.len()..].eq_ignore_ascii_case(domain)
-                && (host.len() == domain.len() || host[..host.len() - domain.len()].ends_with('.')))
-    })
-}
-
-/// Remembers addresses for a while: with a timeout set, ureq's own resolver starts a thread for every
-/// request.
-#[derive(Debug, Default)]
-struct CachingResolver {
-    known: Mutex<HashMap<String, (Instant, Vec<SocketAddr>)>>,
-    system: DefaultResolver,
-}
-
-impl CachingResolver {
-    const REMEMBERED: Duration = Duration::from_secs(30);
-
-    fn lookup(&self, authority: &str) -> Option<Vec<SocketAddr>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, addresses) = known.get(authority)?;
-        (since.elapsed() < Self::REMEMBERED).then(|| addresses.clone())
-    }
-}
-
-impl Resolver for CachingResolver {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let authority = format!(
-            "{}://{}",
-            uri.scheme_str().unwrap_or_default(),
-            uri.authority().map_or("", |a| a.as_str())
-        );
-        let mut resolved = self.empty();
-        if let Some(addresses) = self.lookup(&authority) {
-            addresses
-                .into_iter()
-                .for_each(|address| resolved.push(address));
-            return Ok(resolved);
-        }
-        // A name that the system cannot look up comes as an I/O error of no kind.
-        let found = self.system.resolve(uri, config, timeout);
-        let found = found.map_err(|error| match error {
-            ureq::Error::Io(_) => ureq::Error::HostNotFound,
-            other => other,
-        })?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(authority, (Instant::now(), found.to_vec()));
-        Ok(found)
-    }
+/// `HTTPS_PROXY`.
+fn proxy(aws: &Aws) -> Result<Option<ureq::Proxy>, ConfigError> {
+    let proxy = aws.proxy.as_ref().map(|url| ureq::Proxy::new(url.expose()));
+    proxy
+        .transpose()
+        .map_err(|_| ConfigError::new("HTTPS_PROXY", "not a proxy's URL"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
-    fn no_proxy_names_hosts_and_domains() {
-        for (list, host, expected) in [
-            ("", "s3.amazonaws.com", false),
-            ("*", "s3.amazonaws.com", true),
-            ("amazonaws.com", "s3.amazonaws.com", true),
-            (".amazonaws.com", "s3.Amazonaws.com", true),
-            ("*.amazonaws.com", "s3.amazonaws.com", true),
-            ("aws.com", "s3.amazonaws.com", false),
-            ("example.org, s3.amazonaws.com", "s3.amazonaws.com", true),
-            ("s3.amazonaws.com.evil", "s3.amazonaws.com", false),
-        ] {
-            assert_eq!(bypasses(host, list), expected, "{list} {host}");
-        }
+    fn the_proxy_is_for_https_alone_and_decided_for_each_host() {
+        let config = Config::of_variables(&[
+            ("JOURNAL_KEY_STORE", "s3://journal"),
+            ("HTTPS_PROXY", "http://proxy:3128"),
+            ("NO_PROXY", "journal.s3.eu-west-1.amazonaws.com"),
+        ]);
+        let aws: &'static Aws = &Box::leak(Box::new(config.unwrap())).aws;
+        let (http, direct) = (Http::new(aws, 1).unwrap(), Http::direct(aws).unwrap());
+        let chosen = |http: &Http, url: &str| http.proxy_for(&url.parse().unwrap()).is_some();
+        // Before Amazon named the bucket's region, and after.
+        assert!(chosen(&http, "https://journal.s3.us-east-1.amazonaws.com"));
+        assert!(!chosen(&http, "https://journal.s3.eu-west-1.amazonaws.com"));
+        assert!(!chosen(&http, "http://127.0.0.1:9000"));
+        assert!(!chosen(
+            &direct,
+            "https://journal.s3.us-east-1.amazonaws.com"
+        ));
     }
 
     #[test]
-    fn the_proxy_is_for_https_alone() {
-        let aws = Aws {
-            proxy: Some("http://proxy:3128".to_owned().into()),
-            ..Aws::default()
-        };
-        let chosen = |url: &str| proxy(&aws, &Url::parse(url).unwrap()).unwrap().is_some();
-        assert!(chosen("https://s3.amazonaws.com"));
-        assert!(!chosen("http://127.0.0.1:9000"));
+    fn a_proxy_that_wants_other_credentials_is_told_from_one_that_cannot_connect() {
+        let failed = |said: &str| not_sent(ureq::Error::ConnectProxyFailed(said.to_owned()));
+        assert_eq!(
+            failed("proxy server responded 407/407"),
+            StoreError::unsigned("the proxy wants other credentials (407)")
+        );
+        for other in [
+            "proxy server responded 503/503",
+            "proxy server did not respond",
+        ] {
+            assert_eq!(
+                failed(other),
+                StoreError::unreachable("the proxy did not connect")
+            );
+        }
     }
 }

@@ -1,17 +1,19 @@
-//! Where key objects are: the trait that both stores implement, and what a fetch can come to.
+//! Where key objects are: the trait that both stores implement, and what a fetch finds there.
 
 mod credentials;
 pub mod directory;
+mod error;
 mod http;
+mod resolver;
 mod retry;
 mod wiping;
 pub(crate) use retry::random_percent;
 pub mod s3;
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
+pub use self::error::{Fault, StoreError};
 use crate::id::ObjectName;
 use crate::secret::{SecretBytes, wipe_stack};
 
@@ -106,67 +108,6 @@ pub enum Fetched {
     Unchanged,
 }
 
-/// Why a fetch found nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// The store answered that there is no such object.
-    Absent,
-    /// The object cannot be a key: too large, or not a file.
-    NotAKey(&'static str),
-    /// Credentials are missing, wrong, or not allowed to read it.
-    Denied(String),
-    /// No answer, or the answer was a fault.
-    Unavailable {
-        /// What happened.
-        reason: String,
-        /// Of which kind it is.
-        fault: Fault,
-    },
-}
-
-/// Kinds of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// No connection, or no answer in time. Tried again; the store counts as down.
-    Unreachable,
-    /// An answer that says "not now" (429, 5xx) or was cut short. Tried again.
-    Passing,
-    /// An answer that trying again will not change, such as a missing bucket.
-    Lasting,
-}
-
-impl StoreError {
-    pub(crate) fn unreachable(reason: impl fmt::Display) -> Self {
-        Self::unavailable(Fault::Unreachable, reason)
-    }
-
-    pub(crate) fn passing(reason: impl fmt::Display) -> Self {
-        Self::unavailable(Fault::Passing, reason)
-    }
-
-    pub(crate) fn lasting(reason: impl fmt::Display) -> Self {
-        Self::unavailable(Fault::Lasting, reason)
-    }
-
-    fn unavailable(fault: Fault, reason: impl fmt::Display) -> Self {
-        Self::Unavailable {
-            reason: reason.to_string(),
-            fault,
-        }
-    }
-
-    /// Whether trying again may help, and a key at hand may serve on meanwhile.
-    pub(crate) fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable {
-                fault: Fault::Unreachable | Fault::Passing,
-                ..
-            }
-        )
-    }
-}
-
 /// How much of its stack a fetch may have used: the calls of TLS go deep.
 const STACK: usize = 128 * 1024;
 
@@ -181,14 +122,4 @@ pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T, StoreError>) -> Result
     let outcome = catch_unwind(AssertUnwindSafe(|| apart(body)));
     wipe_stack::<STACK>();
     outcome.unwrap_or_else(|_| Err(StoreError::lasting("internal error, please report it")))
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("its object is not in the key store"),
-            Self::NotAKey(reason) => f.write_str(reason),
-            Self::Denied(reason) | Self::Unavailable { reason, .. } => f.write_str(reason),
-        }
-    }
 }

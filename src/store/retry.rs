@@ -50,6 +50,8 @@ impl Retry {
             let outcome = attempt(until);
             let error = match outcome {
                 Err(error) if error.is_passing() => error,
+                // Who was not asked has not answered.
+                Err(error @ StoreError::NoCredentials { .. }) => return Err(error),
                 answered => {
                     self.refill();
                     return answered;

@@ -3,8 +3,8 @@
 //! A flight has one outcome, the answer of all who wait. Waiters wait in slices, so that each can be
 //! interrupted without failing the others, and no caller's thread ever runs a fetch.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::threads::sync::{AtomicBool, Condvar, Mutex, lock};
@@ -17,6 +17,7 @@ pub(crate) struct Flight<T> {
     outcome: Mutex<Option<T>>,
     landed: Condvar,
     begun: AtomicBool,
+    begun_at: OnceLock<Instant>,
     hurried: AtomicBool,
 }
 
@@ -26,23 +27,28 @@ impl<T: Clone> Flight<T> {
             outcome: Mutex::new(None),
             landed: Condvar::new(),
             begun: AtomicBool::new(false),
+            begun_at: OnceLock::new(),
             hurried: AtomicBool::new(false),
         }
     }
 
     /// The fetch has a thread; `false` where it had one already.
     pub(crate) fn begin(&self) -> bool {
-        !self.begun.swap(true, Ordering::Relaxed)
+        let is_first = !self.begun.swap(true, Ordering::Relaxed);
+        if is_first {
+            let _ = self.begun_at.set(Instant::now());
+        }
+        is_first
     }
 
-    /// Whether the fetch has a thread, or had one.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+    /// Since when the fetch has a thread; `None` while it stands in line.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.begun_at.get().copied()
     }
 
     /// Whether this is the first time that somebody is in a hurry for a fetch that has no thread yet.
     pub(crate) fn hurry(&self) -> bool {
-        !self.has_begun() && !self.hurried.swap(true, Ordering::Relaxed)
+        !self.begun.load(Ordering::Relaxed) && !self.hurried.swap(true, Ordering::Relaxed)
     }
 
     /// Gives everyone their answer.

@@ -49,18 +49,19 @@ SELECT key_uid, object, typeof(age), stale FROM journal_cache ORDER BY key_uid L
 --> oseh_ujmk_1|s3_files/journals/keys/master/oseh_ujmk_1|real|0
 --> oseh_ujmk_2_old|s3_files/journals/keys/master/oseh_ujmk_2_old|real|0
 SELECT name, value FROM journal_stats
-WHERE name IN ('keys_cached', 'keys_stale', 'retries', 'stale_answers', 'failed_store_denied', 'failed_store_unavailable', 'store_down') ORDER BY name;
+WHERE name IN ('keys_cached', 'keys_stale', 'queue_timeouts', 'retries', 'stale_answers', 'failed_store_denied', 'failed_store_unavailable', 'store_down') ORDER BY name;
 --> failed_store_denied|0
 --> failed_store_unavailable|0
 --> keys_cached|5
 --> keys_stale|0
+--> queue_timeouts|0
 --> retries|0
 --> stale_answers|0
 --> store_down|0
 
 SELECT json_extract(journal_config(), '$.key_store') LIKE 'file:///%/keys', json_extract(journal_config(), '$.cache_ttl'),
   json_extract(journal_config(), '$.schema');
---> 1|300.0|main
+--> 1|3600.0|main
 
 -- The doctor: what is wrong here, and what is not once it is put right.
 SELECT name, status FROM journal_doctor WHERE name <> 'sqlite' ORDER BY name;

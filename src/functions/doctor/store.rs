@@ -29,17 +29,30 @@ pub(super) fn reach(session: &Session) -> Result<Vec<Finding>, Error> {
         )]);
     };
     let status = session.cache()?.credentials();
+    if let Err(StoreError::NoCredentials { reason, .. }) = &probe.is_key {
+        let kept =
+            "cached keys serve on until their stale time is over, and no other key can be fetched";
+        let credentials = failed("credentials", format!("{reason}: {kept}"));
+        return Ok(match probe.date {
+            // It was asked, and did not take them.
+            Some(_) => vec![credentials, clock(&probe)],
+            None => vec![
+                credentials,
+                failed("store", "not asked for want of credentials"),
+            ],
+        });
+    }
     let credentials = match (status, location, &probe.is_key) {
+        (Some(status), ..) if status.expires_in.is_some_and(|left| left.is_zero()) => warning(
+            "credentials",
+            format!(
+                "those from {} have ended, and no others could be had: see SQLite's log",
+                status.source
+            ),
+        ),
         (Some(status), ..) => ok("credentials", from(status)),
         (None, StoreLocation::Directory(_), _) => ok("credentials", "a directory needs none"),
-        // Without credentials nothing was asked, and the reason is all there is to tell.
-        (None, StoreLocation::S3 { .. }, Err(error)) => {
-            return Ok(vec![
-                failed("credentials", error.to_string()),
-                failed("store", "not asked for want of credentials"),
-            ]);
-        }
-        (None, StoreLocation::S3 { .. }, Ok(_)) => ok("credentials", "none were needed"),
+        (None, StoreLocation::S3 { .. }, _) => ok("credentials", "none were needed"),
     };
     let reached = format!("answered in {} ms", probe.took.as_millis());
     let (reach, absent) = match &probe.is_key {

@@ -15,7 +15,7 @@ use crate::secret::SecretString;
 use crate::store::StoreError;
 
 /// Looks for credentials, before `deadline`.
-pub(super) fn search(aws: &Aws, deadline: Instant) -> Result<Found, StoreError> {
+pub(super) fn search(aws: &'static Aws, deadline: Instant) -> Result<Found, StoreError> {
     if let Some(keys) = &aws.keys {
         return Ok(environment(keys));
     }
@@ -28,9 +28,13 @@ pub(super) fn search(aws: &Aws, deadline: Instant) -> Result<Found, StoreError> 
             source: "profile",
             expiration: None,
             is_renewable: true,
+            is_extendable: false,
         }),
         Source::Container(container) => container::fetch(aws, container, deadline),
-        Source::Instance(instance) => instance::fetch(aws, instance, deadline),
+        Source::Instance(instance) => instance::fetch(aws, instance, deadline).map(|found| Found {
+            is_extendable: true,
+            ..found
+        }),
     }
 }
 
@@ -44,6 +48,7 @@ fn environment(keys: &Keys) -> Found {
         source: "environment",
         expiration: keys.expiration,
         is_renewable: false,
+        is_extendable: false,
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn parse(
             .map(|text| date(&text).ok_or_else(|| service.nonsense()))
             .transpose()?,
         is_renewable: true,
+        is_extendable: false,
     })
 }
 

@@ -34,4 +34,7 @@ struct Found {
     expiration: Option<OffsetDateTime>,
     /// Whether the source may have later ones before then.
     is_renewable: bool,
+    /// Whether they are used on past their end while the source is in trouble, as AWS's SDKs use an instance's: the store
+    /// decides, and may take them for longer than was said.
+    is_extendable: bool,
 }

@@ -64,7 +64,7 @@ impl Service {
             request = request.header(*name, value);
         }
         request
-            .body(SecretBytes::copy_of(&[]).map_err(|_| StoreError::passing("out of memory"))?)
+            .body(SecretBytes::copy_of(&[]).map_err(|_| StoreError::out_of_memory())?)
             .map_err(|_| self.nonsense())
     }
 

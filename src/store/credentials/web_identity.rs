@@ -77,19 +77,18 @@ impl Identity {
             .append_pair("RoleSessionName", &self.session)
             .append_pair("WebIdentityToken", token.expose());
         let form = SecretString::from(form.finish());
-        SecretBytes::copy_of(form.expose().as_bytes())
-            .map_err(|_| StoreError::passing("out of memory"))
+        SecretBytes::copy_of(form.expose().as_bytes()).map_err(|_| StoreError::out_of_memory())
     }
 }
 
 /// One unsigned POST to STS, which is asked like any service of AWS's: over https, by the proxy if any.
 pub(super) fn fetch(
-    aws: &Aws,
+    aws: &'static Aws,
     identity: &Identity,
     deadline: Instant,
 ) -> Result<Found, StoreError> {
     let endpoint = endpoint(aws)?;
-    let service = Service::new("AWS STS", Http::new(aws, &endpoint, 1), TIMEOUT)?;
+    let service = Service::new("AWS STS", Http::new(aws, 1), TIMEOUT)?;
     let request = Request::post(endpoint.as_str())
         .header("content-type", "application/x-www-form-urlencoded")
         .body(identity.form()?)
@@ -174,6 +173,7 @@ fn parse(service: &Service, answer: &Answer) -> Result<Found, StoreError> {
         source: "web identity",
         expiration: Some(date(&expiration).ok_or_else(|| service.nonsense())?),
         is_renewable: true,
+        is_extendable: false,
     })
 }
 

@@ -86,7 +86,7 @@ fn open(path: &PathBuf) -> Result<File, StoreError> {
 /// Reads the file into a buffer that wipes itself, past the limit by one byte at the most.
 fn read(file: File) -> Result<SecretBytes, StoreError> {
     let mut content =
-        SecretBytes::zeroed(MOST_BYTES + 1).map_err(|_| StoreError::passing("out of memory"))?;
+        SecretBytes::zeroed(MOST_BYTES + 1).map_err(|_| StoreError::out_of_memory())?;
     let mut length = 0;
     let mut file = file.take(content.len() as u64);
     loop {

@@ -118,7 +118,14 @@ fn look_again(
             );
             Ok(())
         }
-        (_, Err(error @ StoreError::Unavailable { .. })) => Err(error),
+        (
+            _,
+            Err(
+                error @ (StoreError::Unavailable { .. }
+                | StoreError::NoCredentials { .. }
+                | StoreError::NotSent(_)),
+            ),
+        ) => Err(error),
         (left, fetched) => Err(StoreError::Denied(format!(
             "the bucket keeps it: {} deleted, {left} still listed, {} by a fetch ({})",
             shredded.versions + shredded.delete_markers,

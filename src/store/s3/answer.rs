@@ -55,12 +55,17 @@ impl ErrorDocument {
     }
 }
 
-/// Whether temporary credentials have ended before we expected it.
-pub(super) fn calls_expired(answer: &Answer) -> bool {
+/// Whether it is the credentials that the store does not take, so that others may do: temporary ones ended before we
+/// expected it, or a key was replaced by another.
+pub(super) fn blames_credentials(answer: &Answer) -> bool {
     matches!(answer.status.as_u16(), 400 | 401 | 403)
         && matches!(
             ErrorDocument::of(answer).code.as_str(),
-            "ExpiredToken" | "TokenRefreshRequired"
+            "ExpiredToken"
+                | "TokenRefreshRequired"
+                | "InvalidToken"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
         )
 }
 
@@ -82,12 +87,12 @@ pub(super) fn refusal(answer: &Answer) -> StoreError {
     let said = format!("the store answered {status} ({word})");
     match (status, word.as_str()) {
         (404, "NoSuchKey") => StoreError::Absent,
-        (_, "RequestTimeTooSkewed") => StoreError::Denied(format!(
+        // Neither says what the store would allow with a right clock, or with credentials that have not ended.
+        (_, "RequestTimeTooSkewed") => StoreError::unsigned(format_args!(
             "{said}: this machine's clock differs too much from the store's"
         )),
-        (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") | (401 | 403, _) => {
-            StoreError::Denied(said)
-        }
+        (400 | 401 | 403, "ExpiredToken" | "TokenRefreshRequired") => StoreError::unsigned(said),
+        (400, "InvalidToken") | (401 | 403, _) => StoreError::Denied(said),
         // What a server does not implement it will not implement a moment later.
         (501 | 505, _) => StoreError::lasting(said),
         (429 | 500..=599, _) => StoreError::passing(said),

@@ -17,7 +17,7 @@ use s3::signing::uri_encode;
 use url::Url;
 
 pub(crate) use self::answer::fuzz_answer;
-use self::answer::{calls_expired, date, found, region};
+use self::answer::{blames_credentials, date, found, region};
 use self::signature::{header, sign};
 use super::credentials::Provider;
 use super::http::{Answer, Http};
@@ -53,12 +53,12 @@ impl S3 {
     ) -> Result<Self, ConfigError> {
         let aws = &config.aws;
         let region = aws.region().to_owned();
-        let origin = origin(aws, bucket, &region)?;
+        origin(aws, bucket, &region)?;
         let retry = Arc::new(Retry::new(Arc::clone(&stats)));
         Ok(Self {
             bucket: bucket.to_owned(),
             aws,
-            http: Http::new(aws, &origin, config.fetch_threads.get())?,
+            http: Http::new(aws, config.fetch_threads.get())?,
             credentials: Provider::new(aws, Arc::clone(&retry), stats),
             retry,
             region: RwLock::new(region),
@@ -81,7 +81,7 @@ impl S3 {
 
     /// Sends a signed request for the object `path`, or with an empty one for the bucket, and gives the
     /// answer, whatever its status. Sent once more where the bucket turns out to lie in another region,
-    /// and once more with other credentials where the store calls the first ones expired.
+    /// and once more with other credentials where the store does not take the first ones.
     fn exchange(
         &self,
         method: Method,
@@ -113,7 +113,7 @@ impl S3 {
             )?;
             let answer = self.http.send(request, MOST_ERROR_BYTES, deadline)?;
             if !renewed
-                && calls_expired(&answer)
+                && blames_credentials(&answer)
                 && let Some(others) = self.credentials.renew(&credentials, deadline)?
             {
                 (credentials, renewed) = (others, true);

@@ -40,12 +40,11 @@ fn aws(endpoint: Option<&str>) -> Aws {
 
 fn store(endpoint: Option<&str>) -> S3 {
     let aws: &'static Aws = Box::leak(Box::new(aws(endpoint)));
-    let url = origin(aws, "journal", "us-east-1").unwrap();
     let retry = Arc::new(Retry::new(Arc::default()));
     S3 {
         bucket: "journal".to_owned(),
         aws,
-        http: Http::new(aws, &url, 1).unwrap(),
+        http: Http::new(aws, 1).unwrap(),
         credentials: Provider::new(aws, Arc::clone(&retry), Arc::default()),
         retry,
         region: RwLock::new("us-east-1".to_owned()),
@@ -113,12 +112,22 @@ fn faults_that_pass_are_told_from_denials_and_from_faults_that_last() {
     for (status, code) in [
         (403, "AccessDenied"),
         (401, "Unauthorized"),
+        (403, "InvalidAccessKeyId"),
+        (400, "InvalidToken"),
+    ] {
+        let found = refusal(&answer(status, &error(code), &[]));
+        assert!(matches!(found, StoreError::Denied(_)), "{status} {code}");
+    }
+    // What is wrong with what we sign with, and says nothing of what the store allows.
+    for (status, code) in [
         (400, "ExpiredToken"),
+        (403, "ExpiredToken"),
         (400, "TokenRefreshRequired"),
         (403, "RequestTimeTooSkewed"),
     ] {
         let found = refusal(&answer(status, &error(code), &[]));
-        assert!(matches!(found, StoreError::Denied(_)), "{status} {code}");
+        let unsigned = matches!(found, StoreError::NoCredentials { refused: true, .. });
+        assert!(unsigned, "{status} {code}");
     }
     for (status, code) in [
         (404, "NoSuchBucket"),

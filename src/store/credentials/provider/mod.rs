@@ -64,6 +64,9 @@ struct Held {
     /// From when on they are renewed, and when they end.
     due: Option<Duration>,
     end: Option<Duration>,
+    is_extendable: bool,
+    /// The source has failed since, and not by refusing.
+    in_trouble: bool,
 }
 
 impl Provider {
@@ -90,13 +93,22 @@ impl Provider {
     /// The credentials to sign with now; waits for them only where there are no valid ones.
     ///
     /// # Errors
-    /// [`StoreError::Denied`] where there are none, or the one who has them refuses;
-    /// [`StoreError::Unavailable`] where that one is in trouble, or `deadline` passed.
+    /// [`StoreError::NoCredentials`]: there are none, or the one who has them refuses; else that one is in trouble, or
+    /// `deadline` passed.
     pub(in crate::store) fn get(&self, deadline: Instant) -> Outcome {
+        self.held_or_found(deadline)
+            .map_err(StoreError::of_credentials)
+    }
+
+    fn held_or_found(&self, deadline: Instant) -> Outcome {
         let (now, _) = (self.shared.clock)();
         let mut state = self.shared.state();
         let failed = state.failed.as_ref().filter(|(until, _)| now < *until);
-        if let Some(held) = state.held.as_ref().filter(|held| held.is_valid(now)) {
+        if let Some(held) = state
+            .held
+            .as_ref()
+            .filter(|held| held.is_valid(now) || held.is_extended(now))
+        {
             let credentials = Arc::clone(&held.credentials);
             if failed.is_none() && held.due.is_some_and(|due| now >= due) {
                 // Whether the search can be started does not matter to this call.
@@ -138,9 +150,10 @@ impl Provider {
                 held.end = Some(now);
             }
         }
-        let flight = self.shared.fly(&mut state)?;
+        let flight = self.shared.fly(&mut state);
         drop(state);
-        let found = wait(&flight, deadline)?;
+        let found = flight.and_then(|flight| wait(&flight, deadline));
+        let found = found.map_err(StoreError::of_credentials)?;
         Ok((*found != *expired).then_some(found))
     }
 
@@ -158,7 +171,7 @@ impl Provider {
 
 fn wait(flight: &Flight<Outcome>, deadline: Instant) -> Outcome {
     let Ok(outcome) = flight.wait::<Infallible>(Some(deadline), &mut || Ok(()));
-    outcome.unwrap_or_else(|| Err(StoreError::unreachable("no credentials in time")))
+    outcome.unwrap_or_else(|| Err(StoreError::silent("no credentials in time")))
 }
 
 impl Shared {
@@ -170,7 +183,7 @@ impl Shared {
         let flight = Arc::new(Flight::new());
         let (shared, landing) = (Arc::clone(self), Arc::clone(&flight));
         process::spawn("journal_crypt", move || landing.land(shared.search()))
-            .map_err(|_| StoreError::passing("the system starts no thread"))?;
+            .map_err(|_| StoreError::NotSent("the system starts no thread"))?;
         state.flight = Some(Arc::clone(&flight));
         Ok(flight)
     }
@@ -200,12 +213,21 @@ impl Shared {
             Err(error) => {
                 self.stats
                     .log(format_args!("credentials could not be had: {error}"));
-                let valid = state.held.as_ref().map_or(Duration::ZERO, |held| {
-                    held.end.map_or(PAUSE_VALID, |end| end.saturating_sub(now))
-                });
+                if let Some(held) = &mut state.held {
+                    held.in_trouble = !error.is_refusal();
+                }
+                let extended = state.held.as_ref().filter(|held| held.is_extended(now));
+                let extended = extended.map(|held| Arc::clone(&held.credentials));
+                let valid = match (&extended, &state.held) {
+                    (None, Some(held)) => {
+                        held.end.map_or(PAUSE_VALID, |end| end.saturating_sub(now))
+                    }
+                    (None, None) => Duration::ZERO,
+                    (Some(_), _) => PAUSE_VALID,
+                };
                 let until = now + valid.clamp(PAUSE, PAUSE_VALID);
                 state.failed = Some((until, error.clone()));
-                Err(error)
+                extended.ok_or(error)
             }
         }
     }
@@ -226,7 +248,8 @@ impl Held {
         let left = found
             .expiration
             .map(|expiration| Duration::try_from(expiration - date).unwrap_or_default());
-        if left.is_some_and(|left| left.is_zero()) {
+        let has_ended = left.is_some_and(|left| left.is_zero());
+        if has_ended && !found.is_extendable {
             let reason = format!("the credentials from {source} have expired");
             return Err(match is_renewable {
                 // It may have others soon.
@@ -238,6 +261,7 @@ impl Held {
         let due = left
             .filter(|_| is_renewable)
             .map(|left| match left > 2 * EARLY {
+                _ if has_ended => now + PAUSE_VALID,
                 true => now + left.saturating_sub(early),
                 false => now + left / 2,
             });
@@ -246,7 +270,14 @@ impl Held {
             source,
             due,
             end: left.map(|left| now + left),
+            is_extendable: found.is_extendable,
+            in_trouble: has_ended,
         })
+    }
+
+    /// Whether they have ended and are used on all the same.
+    fn is_extended(&self, now: Duration) -> bool {
+        self.is_extendable && self.in_trouble && !self.is_valid(now)
     }
 
     fn is_valid(&self, now: Duration) -> bool {

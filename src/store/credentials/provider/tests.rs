@@ -90,6 +90,7 @@ fn found(id: &str, expiration: Option<OffsetDateTime>) -> Found {
         source: "test",
         expiration,
         is_renewable: true,
+        is_extendable: false,
     }
 }
 
@@ -161,7 +162,7 @@ fn a_failed_early_renewal_is_repeated_after_a_pause_and_fails_nobody_before_the_
     assert_eq!(bench.searches(), 3);
     bench.pass(185);
     bench.fail(StoreError::Denied("still no".into()));
-    assert_eq!(bench.get(), Err(StoreError::Denied("still no".into())));
+    assert_eq!(bench.get(), Err(StoreError::unsigned("still no")));
 }
 
 #[test]
@@ -190,7 +191,8 @@ fn those_that_ended_are_waited_for_and_the_search_is_shared() {
     bench.pass(100);
     // Nobody waits past its own deadline.
     let late = bench.provider.get(Instant::now());
-    assert_eq!(late, Err(StoreError::unreachable("no credentials in time")));
+    let none = StoreError::silent("no credentials in time");
+    assert_eq!(late, Err(none.of_credentials()));
     bench.answer("b", Some(100));
     assert_eq!(bench.get().unwrap(), "b");
     assert_eq!(bench.searches(), 2);
@@ -201,8 +203,9 @@ fn one_failure_answers_all_for_a_second() {
     let bench = Bench::new();
     let no = StoreError::Denied("no".into());
     bench.fail(no.clone());
-    assert_eq!(bench.get(), Err(no.clone()));
-    assert_eq!(bench.get(), Err(no));
+    for _ in 0..2 {
+        assert_eq!(bench.get(), Err(no.clone().of_credentials()));
+    }
     assert_eq!(bench.searches(), 1);
     bench.pass(1);
     bench.answer("a", None);
@@ -222,7 +225,10 @@ fn a_passing_fault_is_tried_again_within_the_search() {
 fn a_search_draws_on_the_store_s_budget_of_retries() {
     let bench = Bench::with(Retry::spent());
     bench.fail(StoreError::passing("busy"));
-    assert_eq!(bench.get(), Err(StoreError::passing("busy")));
+    assert_eq!(
+        bench.get(),
+        Err(StoreError::passing("busy").of_credentials())
+    );
     assert_eq!(bench.searches(), 1);
 }
 
@@ -273,8 +279,49 @@ fn nobody_goes_on_with_expired_ones_while_the_source_is_down() {
     let first = bench.provider.get(deadline).unwrap();
     let down = StoreError::lasting("down");
     bench.fail(down.clone());
+    let down = down.of_credentials();
     assert_eq!(bench.provider.renew(&first, deadline), Err(down.clone()));
     assert_eq!(bench.get(), Err(down));
+}
+
+/// As an instance's are.
+fn extendable(id: &str, end: OffsetDateTime) -> Found {
+    Found {
+        is_extendable: true,
+        ..found(id, Some(end))
+    }
+}
+
+#[test]
+fn an_instance_s_are_used_past_their_end_while_its_service_is_in_trouble() {
+    let bench = Bench::new();
+    let end = START + Duration::from_secs(bench.now() + 3600);
+    bench.answers.send(Ok(extendable("a", end))).unwrap();
+    assert_eq!(bench.get().unwrap(), "a");
+    bench.pass(3600);
+    bench.fail(StoreError::lasting("answered 302"));
+    assert_eq!(bench.get().unwrap(), "a");
+    assert_eq!(bench.searches(), 2);
+    assert_eq!(
+        bench.provider.status().unwrap().expires_in,
+        Some(Duration::ZERO)
+    );
+    // Without asking again at once.
+    bench.pass(14);
+    assert_eq!(bench.get().unwrap(), "a");
+    assert_eq!(bench.searches(), 2);
+    // Then on another thread, and what comes has ended too.
+    bench.pass(1);
+    bench.answers.send(Ok(extendable("b", end))).unwrap();
+    assert_eq!(bench.get().unwrap(), "a");
+    bench.settle();
+    assert_eq!(bench.get().unwrap(), "b");
+    // A refusal is no trouble.
+    bench.pass(15);
+    bench.fail(StoreError::Denied("no role".into()));
+    assert_eq!(bench.get().unwrap(), "b");
+    bench.settle();
+    assert_eq!(bench.get(), Err(StoreError::unsigned("no role")));
 }
 
 #[test]
