@@ -108,3 +108,13 @@ def database(tmp_path):
 def built():
     assert LIBRARY.exists(), f"{LIBRARY} is missing: run make"
     assert SQLITE3, "the sqlite3 shell is missing"
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory):
+    """The wheel's package as it is installed: with the library in it."""
+    folder = tmp_path_factory.mktemp("site")
+    source = ROOT / "packaging" / "python" / "sqlite_journal_crypt"
+    shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(LIBRARY, folder / source.name / f"journal_crypt{LIBRARY.suffix}")
+    return folder

@@ -1,14 +1,13 @@
 """The sealer of the wheel: sealing in a process of its own, over key rows that some database gave."""
 
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from conftest import LIBRARY, PREFIX, ROOT
+from conftest import PREFIX, ROOT
 from servers.faults import BlackHole, always
 from stores import opened
 
@@ -35,16 +34,6 @@ class Rows:
     def read(self, user):
         return self.database.execute(Sealer.KEYS_SQL, (user,)).fetchall()
 """
-
-
-@pytest.fixture(scope="session")
-def package(tmp_path_factory):
-    """The wheel's package as it is installed: with the library in it."""
-    folder = tmp_path_factory.mktemp("site")
-    source = ROOT / "packaging" / "python" / "sqlite_journal_crypt"
-    shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(LIBRARY, folder / source.name / f"journal_crypt{LIBRARY.suffix}")
-    return folder
 
 
 @pytest.fixture

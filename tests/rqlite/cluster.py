@@ -80,7 +80,8 @@ class Node:
     def start(self, join=(), **changed):
         """Starts it on the data it has; `changed` are variables of its environment. `ready` tells when it serves."""
         options = [
-            "-node-id", self.name, "-http-addr", self.address, "-raft-addr", self.raft,
+            "-node-id", self.name, "-http-addr", f"{LOOPBACK}:{self._http.number}", "-http-adv-addr", self.address,
+            "-raft-addr", f"{LOOPBACK}:{self._raft.number}", "-raft-adv-addr", self.raft,
             "-extensions-path", LIBRARY, "-fk", *(("-join", ",".join(join)) if join else ()),
         ]
         self._daemon = Daemon([self.program, *options, self.data], log=self.log, env={**self.env, **changed})
@@ -201,8 +202,8 @@ class Node:
 class Cluster:
     """Nodes that started together; more may join."""
 
-    def __init__(self, program, folder, scene, nodes=3, **env):
-        self._program, self._folder, self._scene, self._env = program, folder, scene, env
+    def __init__(self, program, folder, scene, nodes=3, kind=Node, **env):
+        self._program, self._folder, self._scene, self._env, self._kind = program, folder, scene, env, kind
         self.nodes = []
         with ExitStack() as stack:
             stack.callback(self._close_nodes)
@@ -218,7 +219,7 @@ class Cluster:
 
     def add(self):
         """Starts one more node, which joins those that run; the node, ready."""
-        node = Node(self._program, f"n{len(self.nodes) + 1}", self._folder / f"n{len(self.nodes) + 1}", self._scene)
+        node = self._kind(self._program, f"n{len(self.nodes) + 1}", self._folder / f"n{len(self.nodes) + 1}", self._scene)
         self.nodes.append(node)
         node.env.update(self._env)
         node.start(join=[other.raft for other in self.running if other is not node])
