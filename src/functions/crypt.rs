@@ -1,6 +1,7 @@
 //! Encrypt, decrypt and rewrap: look the key row up, get the key, apply the cipher.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::memo::Key;
@@ -125,10 +126,8 @@ fn check(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> 
 /// `journal_key_uid(user_id)`
 fn key_uid(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     let user = UserId::parse(arguments.get(0)?)?;
-    let row = session.keys.current(&session.connection, user)?;
-    Ok(row.map_or(Output::Null, |row| {
-        Output::Text(row.uid.as_str().to_owned())
-    }))
+    let uid = session.current_uid(user)?;
+    Ok(uid.map_or(Output::Null, Output::Text))
 }
 
 /// `journal_rewrap(user_id, key_uid, token)`
@@ -221,6 +220,11 @@ fn of_key(key: &Key<'_>, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
 fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
     /// The most time, in fetches that fail only at their timeout.
     const FETCHES: u32 = 10;
+    let state = session.connection.state_of_main();
+    // Nearly always it is the current one, which a scan has looked up already.
+    if let Some(Ok(opened)) = session.with_known(state, user, |key| of_key(key, token)) {
+        return Ok(opened);
+    }
     let deadline = Instant::now() + session.config.fetch_timeout.saturating_mul(FETCHES);
     let rows = session.keys.of_user(&session.connection, user)?;
     let mut gravest = Error::NoKey { user: user.0 };
@@ -238,7 +242,17 @@ fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<(i64, Sec
         if tried % 16 == 15 {
             session.connection.check_interrupt()?;
         }
-        match row.and_then(|row| of_key(&Key::of(&row, &*session.key(&row)?), token)) {
+        let outcome = row.and_then(|row| {
+            let entry = session.key(&row)?;
+            let opened = of_key(&Key::of(&row, &entry), token);
+            if tried == 0
+                && let Some(state) = state
+            {
+                session.remember(state, user, None, row, Arc::downgrade(&entry));
+            }
+            opened
+        });
+        match outcome {
             Ok(opened) => return Ok(opened),
             Err(Error::TokenInvalid { .. }) if gravest.gravity() == 0 => {
                 gravest = Error::TokenInvalid {

@@ -4,6 +4,7 @@
 //! state that it was made in, and the key tables are tables of `main`. Whether the key itself still serves
 //! is the cache's to say. Keys are held weakly: one that the cache drops is wiped, whoever knew it.
 
+use std::cell::Ref;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
@@ -50,17 +51,8 @@ impl Session {
         body: impl FnOnce(&Key<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let state = self.connection.state_of_main();
-        if let Some(state) = state
-            && let memo = self.memo.borrow()
-            && let Some(found) = memo.find(state, user, uid)
-            && let Some(entry) = found.entry.upgrade()
-            && self.cache()?.serves(&entry)
-        {
-            return body(&Key {
-                id: found.id,
-                uid: &found.uid,
-                cipher: &entry.cipher,
-            });
+        if let Some((found, entry)) = self.known(state, user, uid)? {
+            return body(&found.key(&entry));
         }
         let row = match uid {
             None => self.current_key(user)?,
@@ -69,19 +61,71 @@ impl Session {
         let entry = self.key(&row)?;
         let outcome = body(&Key::of(&row, &entry));
         if let Some(state) = state {
-            self.remember(state, user, uid, row, &entry);
+            self.remember(state, user, uid, row, Arc::downgrade(&entry));
         }
         outcome
     }
 
+    /// Hands the user's current key to `body`, if a look-up made in this state knows it and it serves.
+    pub(super) fn with_known<T>(
+        &self,
+        state: Option<State>,
+        user: UserId,
+        body: impl FnOnce(&Key<'_>) -> T,
+    ) -> Option<T> {
+        let (found, entry) = self.known(state, user, None).ok()??;
+        Some(body(&found.key(&entry)))
+    }
+
+    /// What a look-up in this state came to, where its key serves.
+    fn known(
+        &self,
+        state: Option<State>,
+        user: UserId,
+        uid: Option<&str>,
+    ) -> Result<Option<Known<'_>>, Error> {
+        let Some(state) = state else {
+            return Ok(None);
+        };
+        let found = Ref::filter_map(self.memo.borrow(), |memo| memo.find(state, user, uid));
+        Ok(match found {
+            Ok(found) => match found.entry.upgrade() {
+                Some(entry) if self.cache()?.serves(&entry) => Some((found, entry)),
+                _ => None,
+            },
+            Err(_) => None,
+        })
+    }
+
+    /// The uid of the user's current key, if there is one; the key itself is not asked for.
+    ///
+    /// # Errors
+    /// SQLite's own, and a row that cannot be read.
+    pub(super) fn current_uid(&self, user: UserId) -> Result<Option<String>, Error> {
+        let state = self.connection.state_of_main();
+        if let Some(state) = state
+            && let Some(found) = self.memo.borrow().find(state, user, None)
+        {
+            return Ok(Some(found.uid.as_str().to_owned()));
+        }
+        let Some(row) = self.keys.current(&self.connection, user)? else {
+            return Ok(None);
+        };
+        let uid = row.uid.as_str().to_owned();
+        if let Some(state) = state {
+            self.remember(state, user, None, row, Weak::new());
+        }
+        Ok(Some(uid))
+    }
+
     /// Keeps what a look-up in `state` came to.
-    fn remember(
+    pub(super) fn remember(
         &self,
         state: State,
         user: UserId,
         uid: Option<&str>,
         row: KeyRow,
-        entry: &Arc<Entry>,
+        entry: Weak<Entry>,
     ) {
         // A column's collation may have found the row by another spelling of its uid.
         if uid.is_some_and(|uid| uid != row.uid.as_str()) {
@@ -99,7 +143,7 @@ impl Session {
                     id: row.id,
                     uid: row.uid,
                     by_uid: uid.is_some(),
-                    entry: Arc::downgrade(entry),
+                    entry,
                 },
                 self.config.cache_keys.get(),
             );
@@ -127,10 +171,22 @@ struct Found {
     uid: KeyUid,
     /// Asked for by its uid, or as the user's current one.
     by_uid: bool,
+    /// Of none where only the uid was asked for.
     entry: Weak<Entry>,
 }
 
+/// A look-up and its key, which serves.
+type Known<'a> = (Ref<'a, Found>, Arc<Entry>);
+
 impl Found {
+    fn key<'a>(&'a self, entry: &'a Entry) -> Key<'a> {
+        Key {
+            id: self.id,
+            uid: &self.uid,
+            cipher: &entry.cipher,
+        }
+    }
+
     fn answers(&self, user: UserId, uid: Option<&str>) -> bool {
         self.user == user
             && match uid {

@@ -71,6 +71,7 @@ impl KeyRow {
 pub struct Keys {
     prefix: &'static str,
     in_main: bool,
+    newest: String,
     current: String,
     by_uid: String,
     of_user: String,
@@ -97,6 +98,12 @@ impl Keys {
         Self {
             prefix,
             in_main,
+            // In the order of the index (user_id, created_at), which the uid is not in: ordering by it too would sort.
+            newest: format!(
+                "SELECT k.id, k.uid, f.key, k.created_at FROM {schema}.user_journal_master_keys AS k \
+                 LEFT JOIN {schema}.s3_files AS f ON f.id = k.s3_file_id \
+                 WHERE k.user_id = ?1 + 0 ORDER BY k.created_at DESC LIMIT 2"
+            ),
             current: format!("{select} {in_order} LIMIT 1"),
             by_uid: format!("{select} WHERE k.uid = ?2 || '' AND +k.user_id = ?1 + 0"),
             // One more than are used, to tell that there are more.
@@ -113,12 +120,33 @@ impl Keys {
     /// # Errors
     /// SQLite's own.
     pub fn current(&self, connection: &Connection, user: UserId) -> Result<Option<KeyRow>, Error> {
+        if let Some(answer) = self.newest(connection, user)? {
+            return answer;
+        }
         let mut statement = connection.statement(Kept::CurrentKey, &self.current)?;
         statement.bind_integer(1, user.0)?;
         match statement.step()? {
             true => KeyRow::read(&statement, self.prefix).map(Some),
             false => Ok(None),
         }
+    }
+
+    /// The current key where its time alone makes it so; `None` where another may be of the same time, or of none.
+    fn newest(
+        &self,
+        connection: &Connection,
+        user: UserId,
+    ) -> Result<Option<Result<Option<KeyRow>, Error>>, Error> {
+        let mut statement = connection.statement(Kept::NewestKeys, &self.newest)?;
+        statement.bind_integer(1, user.0)?;
+        if !statement.step()? {
+            return Ok(Some(Ok(None)));
+        }
+        let row = KeyRow::read(&statement, self.prefix).map(Some);
+        let time = time_of(&statement)?;
+        let is_alone = !statement.step()?
+            || matches!((time, time_of(&statement)?), (Some(newest), Some(next)) if newest > next);
+        Ok(is_alone.then_some(row))
     }
 
     /// The key named `uid`, which must be `user`'s.
@@ -191,4 +219,13 @@ impl Keys {
             _ => None,
         })
     }
+}
+
+/// When the key of a row of [`Keys::newest`] was made. Rounding makes equal at the most what differs.
+fn time_of(statement: &Statement) -> Result<Option<f64>, Error> {
+    Ok(match statement.column(3)? {
+        Value::Real(time) => Some(time),
+        Value::Integer(time) => Some(time as f64),
+        _ => None,
+    })
 }

@@ -18,7 +18,9 @@ use crate::error::Error;
 /// The statements that a connection keeps.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// The user's current key.
+    /// The user's newest keys.
+    NewestKeys,
+    /// The user's current key, where the newest ones are of the same time.
     CurrentKey,
     /// One key of a user, by uid.
     KeyByUid,

@@ -241,3 +241,45 @@ fn when_no_key_fits_the_gravest_word_is_said() {
         }
     });
 }
+
+#[test]
+fn the_current_key_is_the_first_by_time_and_uid_whatever_stands_in_the_rows() {
+    Process::with_directory().run(|| {
+        let journal = Journal::in_memory();
+        // No affinity: every value stays what it is.
+        journal.run(
+            "DROP TABLE user_journal_master_keys;
+             CREATE TABLE user_journal_master_keys(id INTEGER PRIMARY KEY, uid, user_id, s3_file_id, created_at);
+             CREATE INDEX by_time ON user_journal_master_keys (user_id, created_at)",
+        );
+        let times = [
+            "NULL", "1", "1.0", "1.5", "2", "9007199254740993", "9007199254740992.0", "'1'", "'2'", "x'31'", "-9e999",
+        ];
+        let mut user = 0;
+        for first in times {
+            for second in times {
+                for third in ["NULL", "1.0", "'2'"] {
+                    user += 1;
+                    for (uid, time) in [("b", first), ("a", second), ("c", third)] {
+                        journal.run(&format!(
+                            "INSERT INTO user_journal_master_keys(uid, user_id, created_at)
+                             VALUES ('{uid}_{user}', {user}, {time})"
+                        ));
+                    }
+                }
+            }
+        }
+        let sql = "SELECT journal_key_uid(user_id), first_value(uid) OVER (
+                       PARTITION BY user_id ORDER BY created_at DESC, uid ASC)
+                   FROM user_journal_master_keys";
+        let mut statement = journal.prepare(sql).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        let mut seen = 0;
+        while let Some(row) = rows.next().unwrap() {
+            let (ours, first): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
+            assert_eq!(ours, first);
+            seen += 1;
+        }
+        assert_eq!(seen, 3 * user);
+    });
+}

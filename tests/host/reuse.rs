@@ -90,18 +90,28 @@ fn a_rollback_in_the_middle_of_a_select_leaves_no_key_of_its_transaction_behind(
 #[test]
 fn a_row_deleted_in_the_middle_of_a_select_is_gone_at_once_and_back_after_a_rollback() {
     Process::with_directory().run(|| {
-        let journal = journal();
-        let read = values(
-            &journal,
-            "SELECT journal_try_decrypt(7, 'oseh_ujmk_1', token) IS NOT NULL FROM entry",
-            &[
-                (4, &|| journal.run(&format!("BEGIN; {DELETE}"))),
-                (6, &|| journal.run("ROLLBACK")),
-                (8, &|| journal.run(DELETE)),
-            ],
-        );
-        let expected = (0..20).map(|row| Value::Integer(i64::from(matches!(row, 0..4 | 6..8))));
-        assert_eq!(read, expected.collect::<Vec<_>>());
+        for call in [
+            "journal_try_decrypt(7, 'oseh_ujmk_1', token)",
+            "journal_try_decrypt(7, NULL, token)",
+            "journal_key_uid(7)",
+        ] {
+            let journal = journal();
+            let read = values(
+                &journal,
+                &format!("SELECT {call} IS NOT NULL FROM entry"),
+                &[
+                    (4, &|| journal.run(&format!("BEGIN; {DELETE}"))),
+                    (6, &|| journal.run("ROLLBACK")),
+                    (8, &|| journal.run(DELETE)),
+                ],
+            );
+            let expected = (0..20).map(|row| Value::Integer(i64::from(matches!(row, 0..4 | 6..8))));
+            assert_eq!(read, expected.collect::<Vec<_>>(), "{call}");
+            // The next round's key is another one under the same names.
+            journal.ask("SELECT journal_evict()", []).unwrap();
+            drop(journal);
+            std::fs::remove_file(path("journal.db")).unwrap();
+        }
     });
 }
 
@@ -365,6 +375,48 @@ fn what_another_connection_has_not_committed_is_not_remembered() {
     });
 }
 
+/// Counts what `run` looks up anew: every statement of ours that is stepped is traced.
+fn look_ups(journal: &Journal, run: impl FnOnce()) -> usize {
+    static LOOKED_UP: AtomicUsize = AtomicUsize::new(0);
+    journal.trace_v2(
+        TraceEventCodes::SQLITE_TRACE_STMT,
+        Some(|event| {
+            if let TraceEvent::Stmt(_, sql) = event
+                && sql.contains("LEFT JOIN \"main\".s3_files")
+            {
+                LOOKED_UP.fetch_add(1, Ordering::SeqCst);
+            }
+        }),
+    );
+    LOOKED_UP.store(0, Ordering::SeqCst);
+    run();
+    LOOKED_UP.load(Ordering::SeqCst)
+}
+
+#[test]
+fn every_call_of_a_scan_uses_the_look_up_of_the_first() {
+    Process::with_directory().run(|| {
+        for (call, expected) in [
+            ("journal_key_uid(7)", 1),
+            ("journal_encrypt(7, 'x')", 1),
+            ("journal_decrypt(7, 'oseh_ujmk_1', token)", 1),
+            ("journal_decrypt(7, NULL, token)", 1),
+            // The second needs the key too, of which the first asked for the uid alone.
+            ("journal_key_uid(7) || journal_encrypt(7, 'x')", 2),
+        ] {
+            let journal = journal();
+            let looked_up = look_ups(&journal, || {
+                let sql = format!("SELECT {call} FROM entry");
+                assert_eq!(values(&journal, &sql, &[]).len(), 20, "{call}");
+            });
+            assert_eq!(looked_up, expected, "{call}");
+            journal.ask("SELECT journal_evict()", []).unwrap();
+            drop(journal);
+            std::fs::remove_file(path("journal.db")).unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_look_up_past_the_bound_takes_the_place_of_the_oldest_alone() {
     Process::with_directory()
@@ -374,26 +426,13 @@ fn a_look_up_past_the_bound_takes_the_place_of_the_oldest_alone() {
             for user in 8..12 {
                 journal.key(user, &format!("oseh_ujmk_{user}"), 1.0);
             }
-            // Counted by what SQLite executes: every statement of ours that is stepped is traced.
-            static LOOKED_UP: AtomicUsize = AtomicUsize::new(0);
-            journal.trace_v2(
-                TraceEventCodes::SQLITE_TRACE_STMT,
-                Some(|event| {
-                    if let TraceEvent::Stmt(_, sql) = event
-                        && sql.contains("LEFT JOIN main.s3_files")
-                            | sql.contains("LEFT JOIN \"main\".s3_files")
-                    {
-                        LOOKED_UP.fetch_add(1, Ordering::SeqCst);
-                    }
-                }),
-            );
             let looked_up = |users: &str| {
-                LOOKED_UP.store(0, Ordering::SeqCst);
-                let sql = format!(
-                    "SELECT journal_encrypt(value, 'x') FROM entry, json_each('{users}') WHERE entry.rowid = 1"
-                );
-                assert!(values(&journal, &sql, &[]).len() >= 9);
-                LOOKED_UP.load(Ordering::SeqCst)
+                look_ups(&journal, || {
+                    let sql = format!(
+                        "SELECT journal_encrypt(value, 'x') FROM entry, json_each('{users}') WHERE entry.rowid = 1"
+                    );
+                    assert!(values(&journal, &sql, &[]).len() >= 9);
+                })
             };
             assert_eq!(looked_up("[7, 8, 9, 7, 8, 9, 7, 8, 9]"), 3);
             // The fourth takes the place of the oldest, not of all.
