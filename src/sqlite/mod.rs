@@ -1,7 +1,7 @@
 //! The boundary with SQLite.
 //!
 //! Above this module nothing follows a pointer. Every callback that SQLite makes goes through
-//! [`guard`], so that a panic becomes an SQL error instead of unwinding into C.
+//! `guard`, so that a panic becomes an SQL error instead of unwinding into C.
 #![allow(unsafe_code)]
 
 pub mod connection;
