@@ -93,7 +93,7 @@ def npm(libraries):
         **json.loads((source / "package.json").read_text()),
         "os": sorted(set(systems)), "cpu": sorted(set(processors)),
     }  # fmt: skip
-    files = {file.name: file.read_bytes() for file in [source / "index.js", source / "index.d.ts", *LICENCES]}
+    files = {file.name: file.read_bytes() for file in [*sorted(source.glob("*.js")), source / "index.d.ts", *LICENCES]}
     files["package.json"] = json.dumps(package, indent=2).encode() + b"\n"
     files["README.md"] = readme("Node").encode()
     for platform, library in libraries.items():
