@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test test-rqlite check schedules soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
+.PHONY: build demo test test-system-sqlite system-sqlite test-rqlite check schedules soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
   sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
@@ -80,8 +80,17 @@ check: build-tools  ## Run what CI runs: formatting, lints, documentation, expor
 	@$(MAKE) --no-print-directory symbols demo
 	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
 	else echo "test-rqlite: left out, there is no $(RQLITED) here"; fi
-	@$(MAKE) --no-print-directory deny schedules
+	@$(MAKE) --no-print-directory deny schedules test-system-sqlite
 	@$(MAKE) --no-print-directory test
+
+# The bindings are those of the SQLite that is built in otherwise; what they add is not called. Left out are tests that
+# pin what the newest SQLite says.
+test-system-sqlite: build-tools system-sqlite  ## Run the Rust host's tests of the boundary on this machine's libsqlite3
+	LIBSQLITE3_SYS_USE_PKG_CONFIG=1 CARGO_TARGET_DIR=target/system-sqlite RANDOM_SEEDS=100 \
+	  cargo test --locked --test host -- closing databases journal keys loading random reuse rows
+
+system-sqlite:
+	@missing=; pkg-config --atleast-version=3.34 sqlite3 2>/dev/null || missing=" libsqlite3-dev pkg-config"; $(install_missing)
 
 schedules: build-tools  ## Run the cache's threads in thousands of orders, under shuttle
 	cargo test -q --release --locked --features schedules --lib schedules

@@ -23,6 +23,7 @@ mod functions;
 mod keys;
 mod loading;
 mod plaintexts;
+mod random;
 mod reuse;
 mod rows;
 mod schema;
