@@ -87,7 +87,7 @@ fn rounds(seed: u64, shared: bool, rounds: usize) {
     let other = open(shared);
     raw::load(&other).unwrap();
     let mut compared = 0;
-    if !shared && seed % 2 == 0 {
+    if !shared && seed.is_multiple_of(2) {
         journal.pragma_update(None, "journal_mode", "wal").unwrap();
     }
     for round in 0..rounds {
