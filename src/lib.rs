@@ -19,6 +19,7 @@
 //! journal_evict() · journal_evict(key_uid)       -> INTEGER keys dropped from the cache
 //! journal_cache                                  -> rows (key_uid, object, age, stale)
 //! journal_stats                                  -> rows (name, value)
+//! journal_metrics()                              -> TEXT the same in the form of OpenMetrics
 //! journal_doctor                                 -> rows (name, status, detail)
 //! journal_config() · journal_version()           -> JSON · TEXT
 //! ```

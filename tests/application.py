@@ -72,10 +72,14 @@ def environment(database, home, **more):
 
 
 class Answer:
-    """An answer's status, headers and JSON."""
+    """An answer's status, headers and text."""
 
     def __init__(self, answer):
-        self.status, self.headers, self.json = answer.status, answer.headers, json.load(answer)
+        self.status, self.headers, self.text = answer.status, answer.headers, answer.read().decode()
+
+    @property
+    def json(self):
+        return json.loads(self.text)
 
 
 class Application:
@@ -108,7 +112,7 @@ class Application:
 
     def _answers(self):
         try:
-            return self.get("/stats").status == 200
+            return self.get("/metrics").status == 200
         except OSError:
             return False
 

@@ -210,7 +210,7 @@ def test_a_key_that_is_deleted_between_sealing_and_storing_gets_no_entry(journal
 
 
 def test_the_doctor_has_nothing_to_say_about_its_connections(journal):
-    journal.get("/stats")
+    journal.get("/metrics")
     assert "journal_doctor" not in journal.said()
 
 

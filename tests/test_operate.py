@@ -1,10 +1,12 @@
 """What operators see and do: prefetch, the cache, the counters, the configuration, the doctor, SQLite's log."""
 
 import json
+import re
 import threading
 
 import pytest
-from conftest import PREFIX, new_key
+from conftest import PREFIX, ROOT, new_key
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from scene import KEY_UID, Scene
 from servers import faults
 
@@ -122,6 +124,41 @@ def test_the_counters_count(scene):
     assert 0 <= counted["seconds_since_good_fetch"] < 60
     assert counted["version"] == child.value("SELECT journal_version()")
     assert counted["sqlite_version"] == child.value("SELECT sqlite_version()")
+
+
+def metrics(child):
+    """What Prometheus's own parser reads: for each metric its kind and its sample's value, or its labels."""
+    families = list(text_string_to_metric_families(child.value("SELECT journal_metrics()")))
+    found = {}
+    for family in families:
+        assert family.documentation and len(family.samples) <= 1, family
+        [sample] = family.samples or [None]
+        found[family.name.removeprefix("journal_crypt_")] = family.type, sample and (sample.labels or sample.value)
+    assert len(found) == len(families)
+    return found
+
+
+def test_the_metrics_are_the_counters(scene):
+    child = scene.child()
+    assert metrics(child)["seconds_since_good_fetch"] == ("gauge", None)
+    child.run("SELECT journal_encrypt(1, 'text')")
+    told, counted = metrics(child), stats(child)
+    assert told.keys() == counted.keys()
+    assert told["fetches"] == ("counter", 1)
+    assert told["fetch_seconds"] == ("counter", counted["fetch_seconds"])
+    assert told["keys_cached"] == ("gauge", 1)
+    assert told["version"] == ("info", {"version": counted["version"]})
+    assert told["sqlite_version"] == ("info", {"sqlite_version": counted["sqlite_version"]})
+    kind, age = told["seconds_since_good_fetch"]
+    assert kind == "gauge" and 0 <= age < 60
+
+
+def test_the_dashboard_shows_every_metric(scene):
+    suffix = {"counter": "_total", "info": "_info", "gauge": ""}
+    samples = {f"journal_crypt_{name}{suffix[kind]}" for name, (kind, _) in metrics(scene.child()).items()}
+    panels = json.loads((ROOT / "docs" / "dashboard.json").read_text())["panels"]
+    shown = {name for panel in panels for target in panel["targets"] for name in re.findall(r"journal_crypt_\w+", target["expr"])}
+    assert shown == samples
 
 
 def test_a_call_that_finds_its_key_in_the_cache_counts_nothing(scene):

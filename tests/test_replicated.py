@@ -42,6 +42,7 @@ USE_NO_KEY = {
     "journal_evict": ["SELECT journal_evict()", "SELECT journal_evict('oseh_ujmk_1')"],
     "journal_cache": ["SELECT * FROM journal_cache"],
     "journal_stats": ["SELECT * FROM journal_stats"],
+    "journal_metrics": ["SELECT journal_metrics()"],
     "journal_doctor": ["SELECT * FROM journal_doctor"],
 }
 # These make or destroy keys: one node may not, and a statement in the log would have all do it.

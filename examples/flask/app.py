@@ -3,17 +3,17 @@
     POST /entries {"text": "…"}       201 {"uid": "…"}
     GET  /entries[?before=uid]        200 [{"uid": "…", "created_at": 0.0, "text": "…" or null if it is gone}, …]
     GET  /entries/uid                 200 {"uid": "…", "created_at": 0.0, "text": "…"}
-    GET  /stats                       200 {"pid": 1, "fetches": 0, …}: the counters of one worker
+    GET  /metrics                     200 OpenMetrics: the counters of the worker that answers, X-Pid
 
 An error is {"error": "word"}. Who the user is, the proxy that stands before this server has found out, and says in the
-header X-User-Id; nobody else reaches this port, and the proxy hands /stats to nobody outside.
+header X-User-Id; nobody else reaches this port, and the proxy hands /metrics to nobody outside.
 """
 
 import os
 import sqlite3
 from logging import ERROR, WARNING
 
-from flask import Flask, abort, jsonify, request
+from flask import Flask, Response, abort, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 import journal
@@ -63,10 +63,11 @@ def read(uid):
     return {"uid": uid, "created_at": created_at, "text": text}
 
 
-@app.get("/stats")
-def stats():
-    """What the worker that answers has counted."""
-    return {"pid": os.getpid(), **journal.stats()}
+@app.get("/metrics")
+def metrics():
+    """What the worker that answers has counted. Prometheus tells workers apart where each has a port of its own."""
+    kind = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    return Response(journal.metrics(), content_type=kind, headers={"X-Pid": str(os.getpid())})
 
 
 @app.errorhandler(sqlite3.Error)

@@ -84,6 +84,6 @@ def newest(user_id, before=None, limit=50):
     return connection().execute(sql, {"user_id": user_id, "before": before, "limit": limit}).fetchall()
 
 
-def stats():
-    """What this process has counted."""
-    return dict(connection().execute("SELECT name, value FROM journal_stats"))
+def metrics():
+    """What this process has counted, as OpenMetrics text."""
+    return connection().execute("SELECT journal_metrics()").fetchone()[0]

@@ -26,6 +26,15 @@ impl Cache {
             .collect()
     }
 
+    /// How many keys are cached, and how many of these are past their TTL.
+    pub fn sizes(&self) -> (usize, usize) {
+        let now = self.now();
+        let contents = self.contents();
+        let entries = contents.entries.iter();
+        let stale = entries.filter(|(_, entry)| !self.is_fresh(entry, now));
+        (contents.entries.len(), stale.count())
+    }
+
     /// Where the store's credentials come from and for how long; `None` where none were needed yet.
     pub fn credentials(&self) -> Option<CredentialStatus> {
         self.store.as_ref()?.credentials()

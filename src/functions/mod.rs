@@ -1,6 +1,7 @@
 //! The SQL functions, one file per family, each the whole story of its calls in safe Rust.
 
 mod admin;
+mod counters;
 mod crypt;
 mod doctor;
 mod item;
@@ -104,6 +105,7 @@ pub fn all(
     let mut functions = crypt::functions(&session);
     functions.extend(item::functions(&session));
     functions.extend(operate::functions(&session));
+    functions.extend(counters::functions(&session));
     if config.admin != Admin::None {
         functions.extend(admin::creating(&session));
     }
@@ -116,6 +118,7 @@ pub fn all(
         doctor::table(&session),
     ];
     tables.extend(operate::tables(&session));
+    tables.extend(counters::tables(&session));
     Ok((functions, tables))
 }
 

@@ -1,4 +1,4 @@
-//! What operators call: keys fetched ahead, the cache, the counters, the configuration, the version.
+//! What operators call: keys fetched ahead, the cache, the configuration, the version.
 
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
@@ -13,7 +13,6 @@ use crate::sqlite::function::Function;
 use crate::sqlite::output::Output;
 use crate::sqlite::table::{Rows, Table};
 use crate::sqlite::value::{Arguments, Value};
-use crate::stats::Counter;
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![
@@ -26,21 +25,13 @@ pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
 }
 
 pub(super) fn tables(session: &Rc<Session>) -> Vec<Table> {
-    let (cached, counted) = (Rc::clone(session), Rc::clone(session));
-    vec![
-        Table {
-            name: "journal_cache",
-            columns: &["key_uid TEXT", "object TEXT", "age REAL", "stale INTEGER"],
-            arguments: &[],
-            rows: Box::new(move |_| cache(&cached)),
-        },
-        Table {
-            name: "journal_stats",
-            columns: &["name TEXT", "value"],
-            arguments: &[],
-            rows: Box::new(move |_| stats(&counted)),
-        },
-    ]
+    let session = Rc::clone(session);
+    vec![Table {
+        name: "journal_cache",
+        columns: &["key_uid TEXT", "object TEXT", "age REAL", "stale INTEGER"],
+        arguments: &[],
+        rows: Box::new(move |_| cache(&session)),
+    }]
 }
 
 /// `journal_prefetch(user_ids)`: all keys of one user, or of a JSON array of users.
@@ -179,51 +170,4 @@ fn cache(session: &Session) -> Result<Rows, Error> {
         ]
     };
     Ok(keys.into_iter().map(row).collect())
-}
-
-/// `journal_stats`
-fn stats(session: &Session) -> Result<Rows, Error> {
-    let cache = session.cache()?;
-    let keys = cache.list();
-    let integer = |number: u64| Output::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-    let count = |counter| integer(cache.stats.get(counter));
-    let seconds = cache.stats.get(Counter::FetchMicroseconds) as f64 / 1e6;
-    let stale = keys.iter().filter(|(_, _, stale)| *stale).count();
-    let rows = vec![
-        ("fetches", count(Counter::Fetches)),
-        ("fetch_seconds", Output::Real(seconds)),
-        ("retries", count(Counter::Retries)),
-        ("failed_key_lost", count(Counter::Lost)),
-        ("failed_key_invalid", count(Counter::Invalid)),
-        ("failed_store_denied", count(Counter::Denied)),
-        ("failed_store_unavailable", count(Counter::Unavailable)),
-        ("stale_answers", count(Counter::StaleAnswers)),
-        ("queue_timeouts", count(Counter::QueueTimeouts)),
-        ("keys_cached", integer(keys.len() as u64)),
-        ("keys_stale", integer(stale as u64)),
-        ("keys_unlocked", integer(cache.keys_unlocked() as u64)),
-        (
-            "seconds_since_good_fetch",
-            cache
-                .seconds_since_good()
-                .map_or(Output::Null, Output::Real),
-        ),
-        (
-            "seconds_until_credentials_expire",
-            cache
-                .credentials()
-                .and_then(|status| status.expires_in)
-                .map_or(Output::Null, |left| Output::Real(left.as_secs_f64())),
-        ),
-        ("store_down", integer(cache.counts_as_down().into())),
-        ("version", Output::Text(VERSION.to_owned())),
-        (
-            "sqlite_version",
-            Output::Text(session.connection.sqlite_version()),
-        ),
-    ];
-    Ok(rows
-        .into_iter()
-        .map(|(name, value)| vec![Output::Text(name.to_owned()), value])
-        .collect())
 }

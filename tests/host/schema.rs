@@ -4,7 +4,7 @@ use crate::journal::{Journal, KEY_TABLES, PREFIX, new_object, text};
 use crate::process::Process;
 
 /// A call of every scalar function.
-const CALLS: [&str; 16] = [
+const CALLS: [&str; 17] = [
     "journal_encrypt(7, 'x')",
     "journal_encrypt(7, 'x', 'oseh_ujmk_1')",
     "journal_decrypt(7, 'oseh_ujmk_1', 'x')",
@@ -19,6 +19,7 @@ const CALLS: [&str; 16] = [
     "journal_try_decrypt_item(7, 'oseh_ujmk_1', 'x')",
     "journal_prefetch(7)",
     "journal_evict()",
+    "journal_metrics()",
     "journal_config()",
     "journal_version()",
 ];

@@ -124,6 +124,11 @@ pub(crate) const FUNCTIONS: &[(&str, &[Argument], Gives)] = &[
     ("journal_config", &[], Gives::Text("main")),
     ("journal_cache", &[], Gives::Text("oseh_ujmk_1")),
     ("journal_stats", &[], Gives::Text(env!("CARGO_PKG_VERSION"))),
+    (
+        "journal_metrics",
+        &[],
+        Gives::Text("# TYPE journal_crypt_fetches counter"),
+    ),
     ("journal_doctor", &[], Gives::Text("ok")),
     (
         "journal_version",
@@ -143,6 +148,9 @@ pub(crate) fn question(function: &str, arguments: &[&str]) -> String {
         }
         "journal_cache" => format!("SELECT key_uid FROM {call}"),
         "journal_stats" => format!("SELECT value FROM {call} WHERE name = 'version'"),
+        "journal_metrics" if arguments.is_empty() => {
+            format!("SELECT substr({call}, 1, instr({call}, char(10)) - 1)")
+        }
         "journal_doctor" => format!("SELECT status FROM {call} WHERE name = 'sqlite'"),
         "journal_config" if arguments.is_empty() => {
             format!("SELECT json_extract({call}, '$.schema')")

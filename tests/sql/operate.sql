@@ -58,6 +58,10 @@ WHERE name IN ('keys_cached', 'keys_stale', 'queue_timeouts', 'retries', 'stale_
 --> retries|0
 --> stale_answers|0
 --> store_down|0
+SELECT substr(journal_metrics(), 1, 36), journal_metrics() LIKE '%' || char(10) || 'journal_crypt_keys_cached 5' || char(10) || '%# EOF' || char(10);
+--> # TYPE journal_crypt_fetches counter|1
+SELECT journal_metrics(1);
+--! wrong number of arguments to function journal_metrics()
 
 SELECT json_extract(journal_config(), '$.key_store') LIKE 'file:///%/keys', json_extract(journal_config(), '$.cache_ttl'),
   json_extract(journal_config(), '$.schema');

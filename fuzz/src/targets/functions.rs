@@ -25,6 +25,7 @@ const CALLS: &[(&str, usize)] = &[
     ("SELECT journal_evict(?1)", 1),
     ("SELECT journal_evict()", 0),
     ("SELECT count(*) || ?1 FROM journal_cache", 1),
+    ("SELECT journal_metrics() || ?1", 1),
     ("SELECT count(value) || ?1 FROM journal_stats", 1),
     ("SELECT journal_token_time(?1)", 1),
     ("SELECT journal_rewrap(?1, ?2, ?3)", 3),
