@@ -37,8 +37,9 @@ FUZZ_FLAGS   := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 # tests' programs export what the library needs of AddressSanitizer. Python leaks on its own account.
 ASAN       := target/asan
 ASAN_ENV   := CARGO_TARGET_DIR=$(ASAN) RUSTFLAGS="-Zsanitizer=address -Clink-arg=-rdynamic" \
-  LSAN_OPTIONS=suppressions=$(CURDIR)/tests/leaks.txt:print_suppressions=0
-ASAN_TESTS := $(patsubst %,tests/test_%.py,differential interop items operate rotate shred)
+  LSAN_OPTIONS=suppressions=$(CURDIR)/tests/promises/leaks.txt:print_suppressions=0
+ASAN_TESTS := $(patsubst %,tests/%.py,sql/test_differential sql/test_interop sql/test_items sql/test_operate keys/test_rotate \
+  keys/test_shred)
 
 DENY    := target/tools/bin/cargo-deny
 
@@ -96,10 +97,10 @@ schedules: build-tools  ## Run the cache's threads in thousands of orders, under
 	cargo test -q --release --locked --features schedules --lib schedules
 
 soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SOAK_SECONDS=600)
-	@cd tests && ../$(VENV)/bin/python soak.py
+	@cd tests && ../$(VENV)/bin/python -m promises.soak
 
 load: build dist $(VENV)/ready  ## The example application for a minute, while its key store stalls now and then (LOAD_SECONDS=60)
-	@cd tests && ../$(VENV)/bin/python load.py
+	@cd tests && ../$(VENV)/bin/python -m promises.load
 
 bench: build $(VENV)/ready  ## Time it beside Python's Fernet and the bare primitives; OPTIONS='--rows 10000' is shorter
 	$(VENV)/bin/python benches/run.py $(OPTIONS) --output target/bench.json journal_crypt.$(SUFFIX)
@@ -125,7 +126,7 @@ sanitize: build-tools nightly valgrind sqlite3-shell $(VENV)/ready $(ASAN)/runti
 	LD_PRELOAD=$(CURDIR)/$(ASAN)/runtime.so ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR=$(ASAN)/$(HOST) \
 	  $(VENV)/bin/python -m pytest $(ASAN_TESTS) -k 'not bounded_memory'
 	@$(MAKE) --no-print-directory build
-	@tests/memcheck.sh
+	@tests/promises/memcheck.sh
 
 deny: $(DENY)  ## Check licences, sources and banned crates with cargo-deny, which takes minutes to build
 	@$(DENY) check bans licenses sources

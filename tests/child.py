@@ -3,7 +3,7 @@ once for each process.
 
 The process (this file, as a program) takes one JSON object a line and answers with one. It opens the connections that
 it is asked to use, of the SQLite library `sqlite3` or `apsw`, and loads the extension on them; what SQLite logs under
-`apsw` goes to its stderr. `drivers.py` has programs of other languages that do the same, and says what can be asked.
+`apsw` goes to its stderr. `hosts/drivers.py` has programs of other languages that do the same, and says what can be asked.
 """
 
 import json

@@ -9,7 +9,7 @@ use crate::values::FUNCTIONS;
 /// A function and how many arguments it takes.
 type Signature = (String, u32);
 
-/// What administrators call, which `test_rotate.py`, `test_shred.py` and `test_sealer.py` test.
+/// What administrators call, which `tests/keys` and `tests/packages/test_sealer.py` test.
 const ADMINISTERED: [(&str, u32); 5] = [
     ("journal_create_key", 1),
     ("journal_rotate_key", 1),

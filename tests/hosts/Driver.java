@@ -23,7 +23,7 @@ import java.util.concurrent.Future;
 import org.sqlite.SQLiteConnection;
 import org.sqlite.SQLiteException;
 
-/** A Java host: sqlite-jdbc. Arguments: database, library. What it answers: tests/drivers.py. */
+/** A Java host: sqlite-jdbc. Arguments: database, library. What it answers: tests/hosts/drivers.py. */
 public class Driver {
   static String database;
   static String library;

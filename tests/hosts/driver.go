@@ -1,4 +1,4 @@
-// A Go host: database/sql with mattn/go-sqlite3. Arguments: database, library. What it answers: tests/drivers.py.
+// A Go host: database/sql with mattn/go-sqlite3. Arguments: database, library. What it answers: tests/hosts/drivers.py.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// A Node host: better-sqlite3 or node:sqlite. Arguments: which, database, library. What it answers: tests/drivers.py.
+// A Node host: better-sqlite3 or node:sqlite. Arguments: which, database, library. What it answers: tests/hosts/drivers.py.
 "use strict";
 const { createInterface } = require("node:readline");
 const { Worker, isMainThread, parentPort, workerData } = require("node:worker_threads");

@@ -1,5 +1,5 @@
 //! A Rust host: rusqlite, with the SQLite that it brings. Arguments: database, library. What it answers:
-//! tests/drivers.py.
+//! tests/hosts/drivers.py.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;

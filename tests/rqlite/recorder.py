@@ -7,8 +7,8 @@ import select
 import socket
 import zlib
 
-from relay import Relay
 from servers.port import LOOPBACK
+from servers.relay import Relay
 
 from .cluster import Node
 

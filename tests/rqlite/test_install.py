@@ -4,7 +4,7 @@ import json
 import shutil
 from urllib.request import urlopen
 
-from packages import PACKAGE, Example, release_archive
+from packages.built import PACKAGE, Example, release_archive
 from servers.daemon import Daemon
 from servers.port import LOOPBACK, Port
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from conftest import ROOT
-from test_recipes import recipe
+from documents.recipes import recipe
 
 from .cluster import eventually
 from .journal import INSERT, INSERT_ITEM, READ, SEAL, SEAL_ITEM

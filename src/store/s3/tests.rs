@@ -1,4 +1,4 @@
-//! What is asked of S3 and what its answers mean. Real servers are asked by tests/test_s3.py.
+//! What is asked of S3 and what its answers mean. Real servers are asked by tests/stores.
 
 use http::header::CONTENT_LENGTH;
 

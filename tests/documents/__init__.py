@@ -1,0 +1,1 @@
+"""What README, docs/, sql/ and examples/ say is so."""

@@ -1,0 +1,31 @@
+"""README.md by its sections and fenced blocks."""
+
+import re
+
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(text):
+    """(language, number of the first line, lines) of each fenced block."""
+    found, lines = [], text.splitlines()
+    for number, line in enumerate(lines, 1):
+        if opened := re.fullmatch(r"```(\w+)", line):
+            end = lines.index("```", number)
+            found.append((opened[1], number + 1, lines[number:end]))
+    return found
+
+
+def matches(shown, given):
+    """Whether lines are as they are shown."""
+    return len(shown) == len(given) and all(
+        re.fullmatch(".*".join(map(re.escape, line.split("…"))), other) for line, other in zip(shown, given)
+    )
+
+
+def section(text, title):
+    """The section with this title, its subsections included."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"there is no section {title}"
+    return found[1]

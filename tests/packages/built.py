@@ -1,0 +1,85 @@
+"""What `make dist` made, what README says of its installation, and a place where nothing else is installed."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+
+import pytest
+from conftest import ROOT, SQLITE3
+from documents.readme import README, blocks, matches, section
+
+if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+    pytest.skip("README's packages are those for Linux on x86-64", allow_module_level=True)
+
+DIST = ROOT / "dist"
+PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+# The tests' own programs first: npm and go.
+PATH = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+COMMENT = {"sh": "# ", "python": "# ", "js": "// ", "go": "// ", "java": "// ", "rust": "// "}
+
+
+def made(pattern):
+    """The one file in dist/ of this name."""
+    [file] = DIST.glob(pattern)
+    return file
+
+
+def release_archive():
+    return made(f"*-{PACKAGE['version']}-linux-x86_64.tar.gz")
+
+
+def members(archive):
+    """The contents of a tar.gz by name."""
+    with tarfile.open(archive) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar.getmembers()}
+
+
+def run(command, folder, **env):
+    """Runs a command that must succeed; what it printed."""
+    env = {
+        "PATH": os.defpath, "HOME": str(folder), "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "NPM_CONFIG_OFFLINE": "true", "GOPROXY": "off", "CARGO_NET_OFFLINE": "true", **env,
+    }  # fmt: skip
+    command = [str(word) for word in command]
+    done = subprocess.run(
+        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Example:
+    """The blocks of one language's part of the section Install."""
+
+    def __init__(self, title):
+        part = re.search(rf"^### {title}\n(.*?)(?=^### |\Z)", section(README, "Install"), re.MULTILINE | re.DOTALL)
+        self._blocks = [(language, lines) for language, _, lines in blocks(part[1])]
+
+    def code(self, language):
+        """The sources of its blocks in this language, and what they show that they print."""
+        comment, found = COMMENT[language], []
+        for lines in (lines for its, lines in self._blocks if its == language):
+            code = list(lines)
+            while code[-1].startswith(comment):
+                code.pop()
+            found.append(("\n".join(code), [line[len(comment):] for line in lines[len(code):]]))
+        return found
+
+    def only(self, language):
+        [found] = self.code(language)
+        return found
+
+
+def unpack(folder):
+    """Does what README's first block says: unpacks the release archive, and opens a database in the shell."""
+    (folder / "programs").mkdir()
+    (folder / "programs" / "sqlite3").symlink_to(SQLITE3)
+    shutil.copy(release_archive(), folder)
+    source, shown = Example("Shell").only("sh")
+    printed = run(["bash", "-euc", source], folder, PATH=f"{folder / 'programs'}:{os.defpath}")
+    assert shown and matches(shown, printed.splitlines())

@@ -1,0 +1,74 @@
+"""The files that `make dist` made: what is in them, and what they say of themselves."""
+
+import hashlib
+import json
+import re
+import zipfile
+
+import pytest
+from conftest import ROOT
+from documents.readme import README
+
+from .built import DIST, PACKAGE, made, members, release_archive, run
+
+
+@pytest.fixture
+def library(tmp_path):
+    """The library of the release archive, as a file."""
+    [(name, content)] = members(release_archive()).items()
+    (tmp_path / name).write_bytes(content)
+    return tmp_path / name
+
+
+def test_every_file_is_named_with_its_checksum():
+    named = dict(reversed(line.split("  ")) for line in (DIST / "SHA256SUMS").read_text().splitlines())
+    there = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in DIST.iterdir()}
+    del there["SHA256SUMS"]
+    assert named == there
+    assert len(named) == 5  # wheel, npm package, release archive, crate, bill of materials
+
+
+def test_the_release_archive_holds_the_library_alone_and_all_packages_hold_the_same_one():
+    [(name, library)] = members(release_archive()).items()
+    assert name == "journal_crypt.so"
+    assert members(made("*.tgz"))["package/linux-x64/journal_crypt.so"] == library
+    with zipfile.ZipFile(made("*.whl")) as wheel:
+        assert wheel.read("sqlite_journal_crypt/journal_crypt.so") == library
+
+
+def test_the_library_needs_no_more_than_the_glibc_that_is_named(library):
+    needed = run(["readelf", "--version-info", "--dynamic", "--wide", library], library.parent)
+    versions = {tuple(map(int, version.split("."))) for version in re.findall(r"Name: GLIBC_([\d.]+)", needed)}
+    assert f"any glibc from {'.'.join(map(str, max(versions)))} on" in README
+    assert f"-manylinux_{'_'.join(map(str, max(versions)))}_x86_64" in made("*.whl").name
+    libraries = set(re.findall(r"Shared library: \[(\w+)", needed))
+    assert libraries <= {"libc", "libm", "libdl", "libpthread", "ld"}
+    assert "NODELETE" in needed
+
+
+def test_the_library_exports_its_entry_point_alone_and_takes_no_sqlite_from_elsewhere(library):
+    symbols = run(["nm", "--dynamic", library], library.parent).splitlines()
+    assert [line.split()[-1] for line in symbols if " T " in line] == ["sqlite3_journalcrypt_init"]
+    assert not [line for line in symbols if "U sqlite3" in line]
+    # The head of a database file, which all that can make one knows.
+    assert b"SQLite format 3\0" not in library.read_bytes()
+
+
+def test_no_path_of_the_machine_that_built_it_is_in_a_package():
+    with zipfile.ZipFile(made("*.whl")) as wheel:
+        contents = [wheel.read(name) for name in wheel.namelist()]
+    contents += [content for file in [*DIST.glob("*gz"), *DIST.glob("*.crate")] for content in members(file).values()]
+    assert not [content[:60] for content in contents if str(ROOT).encode() in content or b"/.cargo/" in content]
+
+
+def test_name_version_and_licence_are_those_of_cargo():
+    with zipfile.ZipFile(made("*.whl")) as wheel:
+        metadata = wheel.read(f"sqlite_journal_crypt-{PACKAGE['version']}.dist-info/METADATA").decode()
+    npm = json.loads(members(made("*.tgz"))["package/package.json"])
+    for key, name in [("name", "Name"), ("version", "Version"), ("description", "Summary"), ("license", "License-Expression")]:
+        assert f"\n{name}: {PACKAGE[key]}\n" in metadata
+        assert npm[key] == PACKAGE[key]
+    assert f"Keywords: {','.join(sorted(PACKAGE['keywords']))}\n" in metadata and npm["keywords"] == PACKAGE["keywords"]
+    assert PACKAGE["repository"] in metadata and npm["repository"]["url"] == PACKAGE["repository"]
+    for readme in [metadata, members(made("*.tgz"))["package/README.md"].decode()]:
+        assert "SELECT journal_version()" in readme

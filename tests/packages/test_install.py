@@ -1,0 +1,202 @@
+"""Each package is installed where nothing else is, with no network, and README's example of it runs.
+
+The drivers that the examples open a database with come from the tests' own installations.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+
+import pytest
+from conftest import ROOT, TARGET
+from documents.readme import matches
+from hosts.drivers import BUILT, COMMANDS, NODE, build
+
+from .built import PACKAGE, PATH, Example, made, release_archive, run, unpack
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    unpack(tmp_path)
+    return tmp_path
+
+
+# ---- Python -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory):
+    """A Python that has nothing but the wheel, installed as README says."""
+    folder = tmp_path_factory.mktemp("python")
+    venv.create(folder / "venv", with_pip=True)
+    shutil.copy(made("*.whl"), folder)
+    run(["bash", "-euc", Example("Python").only("sh")[0]], folder, PATH=f"{folder}/venv/bin:{os.defpath}")
+    return folder / "venv" / "bin" / "python"
+
+
+def test_the_wheel_loads_in_sqlite3(python, tmp_path):
+    source, shown = Example("Python").code("python")[0]
+    assert shown and matches(shown, run([python, "-c", source], tmp_path).splitlines())
+
+
+def test_the_wheel_loads_at_sqlalchemys_connect_event(python, tmp_path):
+    [_, (source, shown)] = Example("Python").code("python")
+    drivers = {"PYTHONPATH": sysconfig.get_path("purelib")}
+    printed = run([python, "-c", f"import sqlite_journal_crypt\n{source}"], tmp_path, **drivers)
+    assert shown and matches(shown, printed.splitlines())
+
+
+@pytest.mark.parametrize("connect", ["sqlite3.connect(':memory:')", "apsw.Connection(':memory:')"])
+def test_the_wheel_leaves_extension_loading_off_even_where_it_is_refused(connect, python, tmp_path):
+    script = f"""
+import apsw, os, sqlite3, sqlite_journal_crypt
+journal = {connect}
+try:
+    sqlite_journal_crypt.load(journal)
+    print("loaded", *journal.execute("SELECT journal_version()").fetchone())
+except Exception as error:
+    print("refused", error)
+try:
+    journal.load_extension(sqlite_journal_crypt.loadable_path())
+    print("still on")
+except Exception as error:
+    print(error)
+"""
+    drivers = {"PYTHONPATH": sysconfig.get_path("purelib")}
+    loaded, after = run([python, "-c", script], tmp_path, **drivers).splitlines()
+    assert loaded == f"loaded {PACKAGE['version']}" and after.endswith("not authorized")
+    refused, after = run([python, "-c", script], tmp_path, JOURNAL_CACHE_KEYS="many", **drivers).splitlines()
+    assert refused.startswith("refused") and "JOURNAL_CACHE_KEYS: not a number" in refused
+    assert after.endswith("not authorized")
+
+
+def test_the_wheel_says_what_cannot_load_extensions(python, tmp_path):
+    script = "import sqlite_journal_crypt\ntry: sqlite_journal_crypt.load(object())\nexcept RuntimeError as e: print(e)"
+    assert run([python, "-c", script], tmp_path).startswith("builtins.object cannot load extensions")
+
+
+# ---- The library of the release archive -------------------------------------------------------------------------
+
+
+def test_the_shell_loads_it(unpacked):
+    assert (unpacked / "journal_crypt.so").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_new_release_unpacked_over_a_loaded_library_leaves_the_process_the_old_one(unpacked):
+    script = "import sqlite3, sys; c = sqlite3.connect(':memory:'); c.enable_load_extension(True)\n"
+    script += "c.load_extension('./journal_crypt'); print('loaded', flush=True); sys.stdin.readline()\n"
+    script += "print(*[line.split()[-1] for line in open('/proc/self/maps') if 'journal_crypt' in line][:1])\n"
+    script += "print(*c.execute('SELECT journal_version()').fetchone())"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=unpacked, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout.readline() == "loaded\n"
+        run(["tar", "xzf", release_archive()], unpacked)
+        printed, _ = process.communicate("\n", timeout=60)
+    assert printed.splitlines() == ["(deleted)", PACKAGE["version"]]
+
+
+def test_rust_loads_it(unpacked):
+    source, shown = Example("Rust").only("rust")
+    (unpacked / "src").mkdir()
+    (unpacked / "src" / "main.rs").write_text(source)
+    (unpacked / "Cargo.toml").write_text(
+        '[package]\nname = "example"\nversion = "0.0.0"\nedition = "2024"\n'
+        '[dependencies]\nrusqlite = { version = "0.40", features = ["bundled", "load_extension"] }\n'
+    )
+    shutil.copy(ROOT / "Cargo.lock", unpacked)  # the versions that this machine has
+    home = os.environ["HOME"]
+    printed = run(
+        ["cargo", "run", "--quiet"], unpacked, PATH=PATH, CARGO_TARGET_DIR=str(TARGET / "dist-rust"),
+        CARGO_HOME=os.environ.get("CARGO_HOME", f"{home}/.cargo"), RUSTUP_HOME=os.environ.get("RUSTUP_HOME", f"{home}/.rustup"),
+    )  # fmt: skip
+    assert shown and matches(shown, printed.splitlines())
+
+
+# ---- The drivers of other languages -----------------------------------------------------------------------------
+
+
+def test_go_loads_it(unpacked):
+    build("go")
+    source, shown = Example("Go").only("go")
+    (unpacked / "main.go").write_text(source)
+    for file in ["go.mod", "go.sum"]:
+        shutil.copy(ROOT / "tests" / "hosts" / file, unpacked)
+    cache = BUILT / "cache"  # of the modules, and of what was compiled of them
+    printed = run(
+        ["go", "run", "."], unpacked, PATH=PATH, GOPATH=str(cache / "go"), GOCACHE=str(cache / "go-build"),
+        GOFLAGS="-modcacherw", GOTOOLCHAIN="local", CGO_ENABLED="1", CGO_CFLAGS="-O0",
+    )  # fmt: skip
+    assert shown and matches(shown, printed.splitlines())
+
+
+def test_java_loads_it(unpacked):
+    build("java")
+    source, shown = Example("Java").only("java")
+    (unpacked / "Example.java").write_text(source)
+    java, option, path, _ = COMMANDS["sqlite-jdbc"][1]
+    printed = run([java, option, path, "Example.java"], unpacked, PATH=PATH)
+    assert shown and matches(shown, printed.splitlines())
+
+
+# ---- Node -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory):
+    """A directory with nothing but the npm package, installed as README says."""
+    build("node")
+    folder = tmp_path_factory.mktemp("node")
+    shutil.copy(made("*.tgz"), folder)
+    run(["bash", "-euc", Example("Node").only("sh")[0]], folder, PATH=PATH)
+    return folder
+
+
+@pytest.fixture
+def node(application):
+    """Runs a script there, with the drivers of the tests; what it printed, by line."""
+
+    def run_script(script, name="example.cjs", **env):
+        (application / name).write_text(script)
+        return run([NODE, name], application, NODE_PATH=str(BUILT / "node" / "node_modules"), **env).splitlines()
+
+    return run_script
+
+
+def test_the_npm_package_loads_in_better_sqlite3(node):
+    source, shown = Example("Node").only("js")
+    assert shown and matches(shown, node(source))
+
+
+def test_the_npm_package_loads_in_node_sqlite_and_leaves_extension_loading_off(node):
+    script = """
+        import { DatabaseSync } from "node:sqlite";
+        import { load, getLoadablePath } from "sqlite-journal-crypt";
+        const journal = new DatabaseSync(":memory:", { allowExtension: true });
+        try {
+          load(journal);
+          console.log("loaded", journal.prepare("SELECT journal_version() AS version").get().version);
+        } catch (error) {
+          console.log("refused", error.message);
+        }
+        try {
+          journal.loadExtension(getLoadablePath());
+          console.log("still on");
+        } catch (error) {
+          console.log(error.message);
+        }
+    """
+    loaded, after = node(script, "example.mjs")
+    assert loaded == f"loaded {PACKAGE['version']}" and "not allowed" in after
+    refused, after = node(script, "example.mjs", JOURNAL_CACHE_KEYS="many")
+    assert refused.startswith("refused") and "JOURNAL_CACHE_KEYS: not a number" in refused
+    assert "not allowed" in after
+
+
+def test_the_npm_package_says_that_it_has_no_library_for_a_platform(node):
+    script = """
+        Object.defineProperty(process, "arch", { value: "mips" });
+        try { require("sqlite-journal-crypt").getLoadablePath(); } catch (error) { console.log(error.message); }
+    """
+    assert node(script) == ["sqlite-journal-crypt has no library for linux-mips in this package"]

@@ -1,0 +1,1 @@
+"""What nobody may break: prepared databases, secrets in memory, thousands of connections, load, soak, memory checkers."""

@@ -1,0 +1,1 @@
+"""What the functions answer: scripts of the sqlite3 shell, items, Fernet's other readers, the replication guard, operating."""
