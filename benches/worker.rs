@@ -28,7 +28,8 @@ use std::time::Instant;
 use aes::Aes128;
 use base64_simd::{AsOut, URL_SAFE};
 use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockDecryptMut, BlockEncryptMut, InnerIvInit, KeyInit};
+use cbc::cipher::consts::U16;
+use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use hmac::{Hmac, Mac};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Statement, ffi, params_from_iter};
@@ -198,7 +199,7 @@ impl Primitives {
             };
             if !keys.contains_key(uid) {
                 let key = URL_SAFE.decode_to_vec(std::fs::read(folder.join(uid))?)?;
-                let mac = <Hmac<Sha256> as Mac>::new_from_slice(&key[..16])?;
+                let mac = Hmac::<Sha256>::new_from_slice(&key[..16])?;
                 keys.insert(uid.clone(), (Aes128::new_from_slice(&key[16..])?, mac));
             }
             let (aes, mac) = keys[uid].clone();
@@ -218,8 +219,8 @@ impl Primitives {
             let (signed, tag) = message.split_at_mut(message.len() - 32);
             mac.clone().chain_update(&*signed).verify_slice(tag)?;
             let (header, body) = signed.split_at_mut(25);
-            cbc::Decryptor::inner_iv_init(aes, header[9..].as_ref().into())
-                .decrypt_padded_mut::<Pkcs7>(body)
+            cbc::Decryptor::inner_iv_init(aes, iv(header)?)
+                .decrypt_padded::<Pkcs7>(body)
                 .map_err(|_| "padding")?;
             black_box(&buffer);
         }
@@ -231,8 +232,8 @@ impl Primitives {
         let mut token = vec![0; URL_SAFE.encoded_length(buffer.len())];
         for (aes, mac, plaintext) in self.rows.iter().cycle().take(times) {
             let (header, body) = buffer.split_at_mut(25);
-            let padded = cbc::Encryptor::inner_iv_init(aes, header[9..].as_ref().into())
-                .encrypt_padded_b2b_mut::<Pkcs7>(plaintext, body)
+            let padded = cbc::Encryptor::inner_iv_init(aes, iv(header)?)
+                .encrypt_padded_b2b::<Pkcs7>(plaintext, body)
                 .map_err(|_| "padding")?
                 .len();
             let (signed, tag) = buffer.split_at_mut(25 + padded);
@@ -241,6 +242,11 @@ impl Primitives {
         }
         Ok(())
     }
+}
+
+/// The last 16 bytes of a header.
+fn iv(header: &[u8]) -> Outcome<&Array<u8, U16>> {
+    Ok(header[9..].try_into()?)
 }
 
 fn resident() -> Outcome<f64> {

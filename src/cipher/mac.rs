@@ -1,8 +1,7 @@
 //! HMAC-SHA256 (RFC 2104) with what depends on the key alone computed once: the two states of SHA-256
 //! that its padded key leads to.
 
-use cbc::cipher::generic_array::GenericArray;
-use sha2::compress256;
+use sha2::block_api::compress256;
 use zeroize::Zeroize;
 
 use super::TAG;
@@ -82,5 +81,5 @@ fn finish(mut state: [u32; 8], message: &[u8]) -> [u8; TAG] {
 }
 
 fn compress(state: &mut [u32; 8], block: &[u8; BLOCK]) {
-    compress256(state, std::slice::from_ref(GenericArray::from_slice(block)));
+    compress256(state, std::slice::from_ref(block));
 }

@@ -15,7 +15,7 @@ use std::fmt;
 use std::ops::Range;
 
 use base64_simd::{AsOut, URL_SAFE, URL_SAFE_NO_PAD};
-use cbc::cipher::block_padding::{Pkcs7, RawPadding};
+use cbc::cipher::block_padding::{Padding, Pkcs7};
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use subtle::ConstantTimeEq;

@@ -1,26 +1,24 @@
-//! AES-128-CBC and HMAC-SHA256 with RustCrypto's crates, where the processor lacks the instructions that
-//! `x86_64` is made of.
+//! AES-128-CBC and HMAC-SHA256 with RustCrypto's crates, where `x86_64` does not serve. They look for themselves whether
+//! the processor has instructions: those of ARM64 for both, those of x86-64 that it may have without the others.
 
-use aes::Aes128;
+use aes::{Aes128Dec, Aes128Enc};
 use base64_simd::{AsOut, URL_SAFE};
-use cbc::cipher::inout::InOutBuf;
-use cbc::cipher::{BlockDecryptMut, BlockEncryptMut, InnerIvInit, KeyInit};
-use zeroize::Zeroize;
+use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 
 use super::mac::Mac;
 use super::{BLOCK, TAG};
 
-/// What an entry is encrypted and signed with: AES's key, which is expanded for each entry since its schedule takes
-/// ten times the room, and HMAC's two states. Wiped when dropped.
+/// What an entry is encrypted and signed with: AES's schedule for encryption, and HMAC's two states. Each wipes itself
+/// when dropped.
 pub(super) struct Keys {
-    encryption: [u8; BLOCK],
+    aes: Aes128Enc,
     mac: Mac,
 }
 
 impl Keys {
     pub(super) fn new(encryption: &[u8; BLOCK], mac: Mac) -> Self {
         Self {
-            encryption: *encryption,
+            aes: Aes128Enc::new(encryption.into()),
             mac,
         }
     }
@@ -32,9 +30,10 @@ impl Keys {
         let end = buffer.len() - TAG;
         let (signed, tag) = buffer[start..].split_at_mut(end - start);
         let (header, body) = signed.split_at_mut(HEADER);
-        let aes = Aes128::new(&self.encryption.into());
-        cbc::Encryptor::inner_iv_init(&aes, header[HEADER - BLOCK..].into())
-            .encrypt_blocks_inout_mut(InOutBuf::from(body).into_chunks().0);
+        if let Some(iv) = header.last_chunk::<BLOCK>() {
+            cbc::Encryptor::inner_iv_init(&self.aes, iv.into())
+                .encrypt_blocks(Array::slice_as_chunks_mut(body).0);
+        }
         tag.copy_from_slice(&self.mac.tag(signed));
         // A group's place is never behind its bytes, since the characters of all of them fill the buffer.
         let mut group = [0; 48];
@@ -55,14 +54,9 @@ impl Keys {
 
     /// Decrypts `blocks` in place, the first one chained to `iv`.
     pub(super) fn decrypt(&self, iv: &[u8; BLOCK], blocks: &mut [[u8; BLOCK]]) {
-        let aes = Aes128::new(&self.encryption.into());
-        cbc::Decryptor::inner_iv_init(&aes, iv.into())
-            .decrypt_blocks_inout_mut(InOutBuf::from(blocks.as_flattened_mut()).into_chunks().0);
-    }
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        self.encryption.zeroize();
+        // The schedule for decryption comes of the other by one step for each of its keys, which can be taken all at once;
+        // to keep it too would double a key's room.
+        cbc::Decryptor::inner_iv_init(Aes128Dec::from(&self.aes), iv.into())
+            .decrypt_blocks(Array::cast_slice_from_core_mut(blocks));
     }
 }

@@ -244,11 +244,11 @@ fn a_key_takes_four_lines_of_the_processor_s_cache() {
 
 #[test]
 fn tags_are_those_of_the_hmac_crate_at_every_length() {
-    use hmac::Mac as _;
+    use hmac::{KeyInit, Mac as _};
     let message: Vec<u8> = (0..300).map(|i| (i * 7) as u8).collect();
     for key in [&message[..16], &message[..64]] {
         let ours = Mac::new(key).unwrap();
-        let theirs = <hmac::Hmac<sha2::Sha256> as hmac::Mac>::new_from_slice(key).unwrap();
+        let theirs = <hmac::Hmac<sha2::Sha256> as KeyInit>::new_from_slice(key).unwrap();
         for length in 0..message.len() {
             let message = &message[..length];
             let tag = theirs.clone().chain_update(message).finalize().into_bytes();

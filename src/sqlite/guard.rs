@@ -38,8 +38,8 @@ pub(super) fn guard_call<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T
     let outcome = guard(body);
     DEPTH.set(depth);
     // The ciphers and what checks UTF-8 or JSON are in its upper part; SQLite's own calls go far deeper.
-    // With the processor's instructions tests/promises/test_secrets.py finds nothing from 512 bytes on;
-    // AES's schedule in software, made for each call, lies deeper.
+    // With the processor's instructions tests/promises/test_secrets.py finds nothing from 512 bytes on; what software leaves
+    // of AES and SHA-256, such as the schedule for decryption, lies deeper.
     wipe_stack::<4096>();
     outcome
 }

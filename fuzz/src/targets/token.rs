@@ -2,7 +2,7 @@
 //! base64 that is not canonical. A part of the inputs is signed, so that the fuzzer gets past the tag.
 
 use base64_simd::URL_SAFE;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use journal_crypt::cipher::{Cipher, Iv, token_time};
 use sha2::Sha256;
 

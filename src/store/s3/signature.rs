@@ -2,7 +2,7 @@
 //! reads it (AWS Signature Version 4,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>).
 
-use hmac::Mac;
+use hmac::{Hmac, KeyInit, Mac};
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use s3::Region;
@@ -48,7 +48,7 @@ pub(super) fn sign<'a>(
         endpoint: host,
     };
     let authorization = authorization(&method, url, &headers, &payload, credentials, &region, &now)
-        .map_err(|_| StoreError::lasting("the request could not be signed"))?;
+        .ok_or_else(|| StoreError::lasting("the request could not be signed"))?;
     headers.insert(AUTHORIZATION, secret_header(&authorization)?);
     let mut request = Request::builder()
         .method(method)
@@ -67,16 +67,17 @@ fn authorization(
     credentials: &Credentials,
     region: &Region,
     now: &OffsetDateTime,
-) -> Result<String, s3::error::S3Error> {
-    let canonical = signing::canonical_request(method.as_str(), url, headers, payload)?;
-    let to_sign = signing::string_to_sign(now, region, &canonical)?;
-    let key = signing::signing_key(now, credentials.secret.expose(), region, "s3")?;
-    let signature = signing::HmacSha256::new_from_slice(&key)?
+) -> Option<String> {
+    let canonical = signing::canonical_request(method.as_str(), url, headers, payload).ok()?;
+    let to_sign = signing::string_to_sign(now, region, &canonical).ok()?;
+    let key = signing::signing_key(now, credentials.secret.expose(), region, "s3").ok()?;
+    let signature = Hmac::<Sha256>::new_from_slice(&key)
+        .ok()?
         .chain_update(to_sign)
         .finalize()
         .into_bytes();
     let signed = signing::signed_header_string(headers);
-    signing::authorization_header(&credentials.id, now, region, &signed, &hex(&signature))
+    signing::authorization_header(&credentials.id, now, region, &signed, &hex(&signature)).ok()
 }
 
 fn hex(bytes: &[u8]) -> String {
