@@ -7,6 +7,7 @@
 //! clock: a node whose clock lags reads them too.
 
 mod mac;
+mod path;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -22,6 +23,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use self::mac::Mac;
+pub use self::path::{Path, crates_use_instructions};
 use crate::error::Error;
 use crate::secret::{SecretBytes, SecretString};
 use crate::system::process;
@@ -76,7 +78,9 @@ impl Cipher {
         let mut key = [0; 33];
         let cipher = match URL_SAFE.decode(encoded, key.as_mut_slice().as_out()) {
             Ok(key) => match key.as_chunks() {
-                ([signing, encryption], []) => Self::new(signing, encryption),
+                ([signing, encryption], []) => {
+                    Mac::new(signing).map(|mac| Self::new(encryption, mac))
+                }
                 _ => None,
             },
             Err(_) => None,
@@ -85,13 +89,15 @@ impl Cipher {
         cipher
     }
 
-    fn new(signing: &[u8; 16], encryption: &[u8; 16]) -> Option<Self> {
-        let mac = Mac::new(signing)?;
+    /// By the path that serves this process.
+    fn new(encryption: &[u8; 16], mac: Mac) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(keys) = x86_64::Keys::new(encryption, &mac.inner, &mac.outer) {
-            return Some(Self(Keys::Instructions(keys)));
+        if Path::of_this_process() == Path::Instructions
+            && let Some(keys) = x86_64::Keys::new(encryption, &mac.inner, &mac.outer)
+        {
+            return Self(Keys::Instructions(keys));
         }
-        Some(Self(Keys::Portable(portable::Keys::new(encryption, mac))))
+        Self(Keys::Portable(portable::Keys::new(encryption, mac)))
     }
 
     /// The token of `plaintext` with `time` in unix seconds and an `iv` that is used only here.
@@ -99,19 +105,23 @@ impl Cipher {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn encrypt(&self, plaintext: &[u8], time: u64, iv: &Iv) -> Result<SecretBytes, Error> {
-        let padding = BLOCK - plaintext.len() % BLOCK;
-        let message = HEADER + plaintext.len() + padding + TAG;
-        let mut token = SecretBytes::zeroed(URL_SAFE.encoded_length(message))?;
-        let start = token.len() - message;
+        let mut token = SecretBytes::zeroed(token_length(plaintext.len()))?;
+        self.seal(plaintext, time, iv, &mut token);
+        Ok(token)
+    }
+
+    /// Writes the token of `plaintext` into `token`, which is [`token_length`] long.
+    fn seal(&self, plaintext: &[u8], time: u64, iv: &Iv, token: &mut [u8]) {
+        let start = token.len() - message_length(plaintext.len());
         // The message is written where the token ends, and becomes the token in place.
         let (header, body) = token[start..].split_at_mut(HEADER);
         header[0] = VERSION;
         header[TIME].copy_from_slice(&time.to_be_bytes());
         header[IV].copy_from_slice(iv);
+        let padding = BLOCK - plaintext.len() % BLOCK;
         body[..plaintext.len()].copy_from_slice(plaintext);
         body[plaintext.len()..][..padding].fill(padding as u8);
-        with!(&self.0, seal::<HEADER>(&mut token, start));
-        Ok(token)
+        with!(&self.0, seal::<HEADER>(token, start));
     }
 
     /// The plaintext of `token`, decoded and decrypted in place in one allocation.
@@ -121,7 +131,7 @@ impl Cipher {
     /// # Errors
     /// [`NotUnderThisKey`] within the result; [`Error::OutOfMemory`] around it.
     pub fn decrypt(&self, token: &[u8]) -> Result<Result<SecretBytes, NotUnderThisKey>, Error> {
-        let Some(length) = message_length(token) else {
+        let Some(length) = decoded_length(token) else {
             return Ok(Err(NotUnderThisKey));
         };
         let mut message = SecretBytes::zeroed(length)?;
@@ -161,8 +171,18 @@ impl fmt::Debug for Cipher {
     }
 }
 
+/// How many bytes the token of a plaintext stands for: header, whole blocks and tag.
+const fn message_length(plaintext: usize) -> usize {
+    HEADER + plaintext - plaintext % BLOCK + BLOCK + TAG
+}
+
+/// How many characters the token of a plaintext has.
+const fn token_length(plaintext: usize) -> usize {
+    message_length(plaintext).div_ceil(3) * 4
+}
+
 /// How many bytes `token` stands for, if that can be a token: they hold header, whole blocks and tag.
-fn message_length(token: &[u8]) -> Option<usize> {
+fn decoded_length(token: &[u8]) -> Option<usize> {
     let length = URL_SAFE.decoded_length(token).ok()?;
     let blocks = length.checked_sub(HEADER + TAG)?;
     (blocks > 0 && blocks.is_multiple_of(BLOCK)).then_some(length)
@@ -173,7 +193,7 @@ fn message_length(token: &[u8]) -> Option<usize> {
 /// # Errors
 /// [`Error::OutOfMemory`]; `None` if it has not the form of a token.
 pub fn token_time(token: &[u8]) -> Result<Option<u64>, Error> {
-    let Some(length) = message_length(token) else {
+    let Some(length) = decoded_length(token) else {
         return Ok(None);
     };
     let mut message = SecretBytes::zeroed(length)?;

@@ -11,14 +11,18 @@ fn spec_iv() -> Iv {
     std::array::from_fn(|i| i as u8)
 }
 
-/// The key with the processor's instructions, where it has them, and with RustCrypto's crates.
+/// The key by the path that serves this process, and by RustCrypto's crates.
 fn ciphers(key: &str) -> [Cipher; 2] {
     let bytes = URL_SAFE.decode_to_vec(key).unwrap();
-    let (signing, encryption) = (&bytes[..16], bytes[16..].first_chunk().unwrap());
-    let portable = portable::Keys::new(encryption, Mac::new(signing).unwrap());
+    paths(bytes[16..].first_chunk().unwrap(), &bytes[..16])
+}
+
+/// The same for two keys, of which that for tags may be longer than Fernet's.
+pub(super) fn paths(encryption: &[u8; 16], signing: &[u8]) -> [Cipher; 2] {
+    let mac = || Mac::new(signing).unwrap();
     [
-        Cipher::from_object(key.as_bytes()).unwrap(),
-        Cipher(Keys::Portable(portable)),
+        Cipher::new(encryption, mac()),
+        Cipher(Keys::Portable(portable::Keys::new(encryption, mac()))),
     ]
 }
 
@@ -96,13 +100,13 @@ fn every_changed_character_is_refused() {
 fn only_the_alphabet_s_characters_are_decoded_and_all_to_their_bytes() {
     for cipher in ciphers(SPEC_KEY) {
         let token = cipher.encrypt(&[0x5a; 100], SPEC_TIME, &spec_iv()).unwrap();
-        let mut ours = vec![0; message_length(&token).unwrap()];
+        let mut ours = vec![0; decoded_length(&token).unwrap()];
         let mut theirs = ours.clone();
         for position in 0..token.len() {
             for other in 0..=u8::MAX {
                 let mut token = token.to_vec();
                 token[position] = other;
-                if message_length(&token) != Some(ours.len()) {
+                if decoded_length(&token) != Some(ours.len()) {
                     continue;
                 }
                 let is_base64 = URL_SAFE

@@ -25,14 +25,18 @@ pub(crate) struct Keys {
     outer: State,
 }
 
+/// Whether the processor has all of the instructions.
+pub(crate) fn is_there() -> bool {
+    is_x86_feature_detected!("aes")
+        && is_x86_feature_detected!("sha")
+        && is_x86_feature_detected!("avx")
+}
+
 impl Keys {
     /// `None` on a processor that lacks an instruction.
     pub(crate) fn new(encryption: &[u8; 16], inner: &[u32; 8], outer: &[u32; 8]) -> Option<Self> {
-        let has_all = is_x86_feature_detected!("aes")
-            && is_x86_feature_detected!("sha")
-            && is_x86_feature_detected!("avx");
         // SAFETY: the processor has the instructions.
-        has_all.then(|| unsafe {
+        is_there().then(|| unsafe {
             Self {
                 aes: Schedule::new(encryption),
                 inner: State::new(inner),

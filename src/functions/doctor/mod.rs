@@ -7,6 +7,7 @@ mod store;
 use std::rc::Rc;
 
 use super::Session;
+use crate::cipher::{Path, crates_use_instructions};
 use crate::config::Config;
 use crate::error::Error;
 use crate::sqlite::code::{INTERRUPT, NOMEM};
@@ -70,6 +71,7 @@ fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
         or_failed("temp_store", database::temp_store(session))?,
         database::replicated(session),
         configuration(session.config),
+        cipher(Path::of_this_process()),
     ];
     findings.extend(store::reach(session)?);
     findings.push(store::newest_key(session)?);
@@ -93,6 +95,30 @@ fn configuration(config: &Config) -> Finding {
         unknown => warning(
             NAME,
             format!("unknown, perhaps misspelt: {}", unknown.join(", ")),
+        ),
+    }
+}
+
+/// Which code makes and reads tokens here.
+fn cipher(path: Path) -> Finding {
+    const NAME: &str = "cipher";
+    let [aes, sha] = crates_use_instructions().map(|found| match found {
+        true => "by the processor's instructions",
+        false => "in software",
+    });
+    let crates = format!("RustCrypto's crates (AES {aes}, SHA-256 {sha})");
+    match path {
+        Path::Instructions => ok(
+            NAME,
+            "x86_64: AES and SHA-256 by the processor's instructions, which passed their self-test",
+        ),
+        Path::Crates => ok(NAME, crates),
+        Path::CratesForFaulty => warning(
+            NAME,
+            format!(
+                "x86_64 failed its self-test, so {crates} serve in its place: this processor, its memory or this \
+                 library's file is not sound. Compare the file's checksum, and replace the machine if it is right"
+            ),
         ),
     }
 }
