@@ -267,3 +267,5 @@ impl Ivs {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
