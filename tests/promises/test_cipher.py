@@ -22,7 +22,7 @@ FAULTS = {
     "a round of the hash": ("x86_64.*6decode17h", rb"\x0f\x38\xcb", 0xCC),
 }
 
-TEXT = "the fog lifted at ten"
+TEXT = "the fog lifted at ten, " * 14
 
 
 def plant(process, function, pattern, other):
