@@ -70,6 +70,7 @@ SELECT json_extract(journal_config(), '$.key_store') LIKE 'file:///%/keys', json
 -- The doctor: what is wrong here, and what is not once it is put right.
 SELECT name, status FROM journal_doctor WHERE name <> 'sqlite' ORDER BY name;
 --> absent_key|ok
+--> cipher|ok
 --> clock|ok
 --> configuration|ok
 --> credentials|ok

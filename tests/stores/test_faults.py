@@ -41,7 +41,8 @@ def test_a_silent_store_is_not_asked_again_at_once_and_is_found_when_it_is_back(
     assert child.run(every) == [["store_unavailable"]] * 50
     assert child.seconds < 3 + MARGIN  # and not 50 times as long
     asked = {request.path for request in scene.proxy.requests}
-    assert len(asked) == 3  # one alone may be its object's fault
+    # One alone may be its object's fault. On a busy machine the moment after which it is asked again may pass meanwhile.
+    assert 3 <= len(asked) <= 6
     scene.proxy.faults = []
     wait_for(lambda: child.run(every) == [["token_invalid"]] * 50)
 
