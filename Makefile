@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test test-system-sqlite system-sqlite test-rqlite check schedules soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
+.PHONY: build demo quick test test-system-sqlite system-sqlite test-rqlite check schedules soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
   sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
@@ -63,6 +63,10 @@ build: build-tools  ## Build the extension: ./journal_crypt.so (the default)
 demo: build sqlite3-shell  ## Write, read and lose a few hundred journal entries of three users
 	@rm -rf target/demo && mkdir -p -m 700 target/demo
 	@JOURNAL_KEY_STORE="file://$(CURDIR)/target/demo/keys" $(SCRIPT) target/demo/journal.db < sql/demo.sql
+
+quick: build sqlite3-shell $(VENV)/ready  ## Run what is run between two edits: Rust unit and host tests, SQL scripts, the floors
+	cargo test -q --locked --lib --test host
+	$(VENV)/bin/python -m pytest -q tests/sql/test_sql.py tests/documents/test_architecture.py
 
 test: build dist sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Python and SQL
 	@set -o pipefail; red=0; log=target/test.log; \

@@ -263,13 +263,6 @@ def wrong_picture(text):
     return [f"the picture shows {word}" for word in shown - documented] if shown else ["the picture shows no error"]
 
 
-def wrong_links(text):
-    titles = re.findall(r"^#+ (.*)", text, re.MULTILINE)
-    anchors = {"#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-    targets = [target for target in re.findall(r"\]\(([^)]*)\)", text) if "://" not in target]
-    return [target for target in targets if target not in anchors and not (ROOT / target.split("#")[0]).is_file()]
-
-
 # ---- The tests --------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +270,7 @@ def test_the_examples_give_what_they_show(tmp_path):
     assert wrong_examples(README, tmp_path / "new") == []
 
 
-@pytest.mark.parametrize("check", [wrong_functions, wrong_card, wrong_errors, wrong_variables, wrong_log_lines, wrong_picture, wrong_links])
+@pytest.mark.parametrize("check", [wrong_functions, wrong_card, wrong_errors, wrong_variables, wrong_log_lines, wrong_picture])
 def test_the_reference_names_what_there_is(check):
     assert check(README) == []
 
@@ -330,8 +323,6 @@ def test_a_wrong_example_is_seen(correct, wrong, complaint, tmp_path):
         (wrong_log_lines, "`fetch tried again: …`", "`fetch tried: …`", "the line fetch tried: … is never written"),
         (wrong_log_lines, "; it is kept for now`", "; it is kept`", 'the line check of key "…" failed: …; it is kept is never written'),
         (wrong_picture, "| `token_invalid` |", "| `token_wrong` |", "the picture shows token_invalid"),
-        (wrong_links, "](#errors)", "](#error)", "#error"),
-        (wrong_links, "](LICENSE-MIT)", "](LICENSE)", "LICENSE"),
     ],
 )  # fmt: skip
 def test_a_wrong_reference_is_seen(check, correct, wrong, complaint):

@@ -1,6 +1,5 @@
 """What a cluster must come through with the same bytes on all nodes and every acknowledged entry readable."""
 
-import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -3,7 +3,7 @@
 import pytest
 from servers.daemon import ServerFailed
 
-from .cluster import Refused, eventually
+from .cluster import eventually
 from .journal import INSERT, READ, SEAL
 
 
