@@ -10,9 +10,15 @@ use url::Url;
 use super::endpoint::Endpoints;
 use super::metadata::{Container, Instance};
 use super::no_proxy::NoProxy;
+use super::partition::{Partition, Variant};
 use super::profile::{Profile, ProfileFiles};
+use super::s3::S3Settings;
 use super::{ConfigError, Environment, bad};
 use crate::secret::SecretString;
+
+const DEFAULT_REGION: &str = "us-east-1";
+const FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
+const DUALSTACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 
 /// What decides where requests go and whose they are.
 #[derive(Debug, Default)]
@@ -23,7 +29,13 @@ pub struct Aws {
     pub endpoint: Option<Url>,
     /// `AWS_ENDPOINT_URL_STS`, `AWS_ENDPOINT_URL`, or the profile's for STS.
     pub sts_endpoint: Option<Url>,
-    /// `AWS_CA_BUNDLE`, the profile's `ca_bundle`: a PEM file of the only roots to trust.
+    /// Which of Amazon's hosts are asked.
+    pub variant: Variant,
+    /// What is S3's alone.
+    pub s3: S3Settings,
+    /// `AWS_STS_REGIONAL_ENDPOINTS=legacy`: STS of the oldest regions is the one for all of them.
+    pub global_sts: bool,
+    /// `AWS_CA_BUNDLE`, the profile's `ca_bundle`, `REQUESTS_CA_BUNDLE`: a PEM file of the only roots to trust.
     pub ca_bundle: Option<PathBuf>,
     /// `HTTPS_PROXY`, an `http://` or `https://` proxy; it may hold a password.
     pub proxy: Option<SecretString>,
@@ -70,7 +82,7 @@ pub struct WebIdentity {
 impl Aws {
     /// The region to begin with; Amazon names another where the bucket lies elsewhere.
     pub fn region(&self) -> &str {
-        self.region.as_deref().unwrap_or("us-east-1")
+        self.region.as_deref().unwrap_or(DEFAULT_REGION)
     }
 
     /// Reads the environment and the profile. Only where S3 is asked for keys: elsewhere these are settings of other
@@ -94,14 +106,64 @@ impl Aws {
         if proxy.as_deref().is_some_and(|proxy| !is_http_proxy(proxy)) {
             return Err(bad("HTTPS_PROXY", "not an http:// or https:// proxy"));
         }
-        let ca_bundle = environment.text("AWS_CA_BUNDLE")?;
+        let mut ca_bundle = environment.text("AWS_CA_BUNDLE")?;
+        if ca_bundle.is_none() {
+            ca_bundle = profile.text("ca_bundle");
+        }
+        if ca_bundle.is_none() {
+            ca_bundle = environment.text("REQUESTS_CA_BUNDLE")?;
+        }
+        let settings = Settings {
+            environment,
+            profile: &profile,
+        };
+        let variant = Variant {
+            fips: settings.is_true(FIPS, "use_fips_endpoint")?,
+            dualstack: settings.is_true(DUALSTACK, "use_dualstack_endpoint")?,
+        };
+        let s3 = S3Settings::read(&settings, variant)?;
+        let region = region(environment, &profile)?;
+        let endpoint = endpoints.of("AWS_ENDPOINT_URL_S3", "s3")?;
+        let sts_endpoint = endpoints.of("AWS_ENDPOINT_URL_STS", "sts")?;
+        let partition = Partition::of(region.as_deref().unwrap_or(DEFAULT_REGION));
+        // As the AWS command line has it: nobody can tell whether an endpoint of one's own is one of these.
+        for (endpoint, variant) in [(&endpoint, s3.variant), (&sts_endpoint, variant)] {
+            match endpoint {
+                Some(_) if variant.fips => {
+                    return Err(bad(FIPS, "not with an endpoint of your own"));
+                }
+                Some(_) if variant.dualstack => {
+                    return Err(bad(DUALSTACK, "not with an endpoint of your own"));
+                }
+                _ => {}
+            }
+        }
+        if endpoint.is_none() && s3.variant.fips && !partition.has_s3_fips() {
+            return Err(bad(
+                FIPS,
+                "S3 has no such endpoint in the region's partition",
+            ));
+        }
         Ok(Self {
-            region: region(environment, &profile)?,
-            endpoint: endpoints.of("AWS_ENDPOINT_URL_S3", "s3")?,
-            sts_endpoint: endpoints.of("AWS_ENDPOINT_URL_STS", "sts")?,
-            ca_bundle: ca_bundle
-                .or_else(|| profile.text("ca_bundle"))
-                .map(PathBuf::from),
+            region,
+            endpoint,
+            sts_endpoint,
+            variant,
+            s3,
+            global_sts: match settings
+                .text("AWS_STS_REGIONAL_ENDPOINTS", "sts_regional_endpoints")?
+                .as_deref()
+            {
+                None | Some("regional") => false,
+                Some("legacy") => true,
+                Some(_) => {
+                    return Err(bad(
+                        "AWS_STS_REGIONAL_ENDPOINTS",
+                        "neither regional nor legacy",
+                    ));
+                }
+            },
+            ca_bundle: ca_bundle.map(PathBuf::from),
             proxy: proxy.map(Into::into),
             no_proxy: NoProxy::of(&either("NO_PROXY", "no_proxy")?.unwrap_or_default()),
             bucket_owner: match environment.text("JOURNAL_BUCKET_OWNER")? {
@@ -155,6 +217,43 @@ impl Keys {
     }
 }
 
+/// Settings that the environment or the profile may hold.
+pub(super) struct Settings<'a> {
+    environment: &'a Environment<'a>,
+    /// The profile as it stands at load.
+    pub(super) profile: &'a Profile,
+}
+
+impl Settings<'_> {
+    /// The variable's value, else the profile's.
+    pub(super) fn text(
+        &self,
+        variable: &'static str,
+        name: &str,
+    ) -> Result<Option<String>, ConfigError> {
+        let value = self.environment.text(variable)?;
+        Ok(value.or_else(|| self.profile.text(name)))
+    }
+
+    /// Whether it is set to `true`.
+    pub(super) fn is_true(&self, variable: &'static str, name: &str) -> Result<bool, ConfigError> {
+        truth(variable, self.text(variable, name)?).map(|word| word.unwrap_or(false))
+    }
+}
+
+/// `true` or `false`, however it is written.
+pub(super) fn truth(
+    setting: &'static str,
+    value: Option<String>,
+) -> Result<Option<bool>, ConfigError> {
+    match value {
+        None => Ok(None),
+        Some(word) if word.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Some(word) if word.eq_ignore_ascii_case("false") => Ok(Some(false)),
+        Some(_) => Err(bad(setting, "neither true nor false")),
+    }
+}
+
 fn region(environment: &Environment<'_>, profile: &Profile) -> Result<Option<String>, ConfigError> {
     let named = [
         ("AWS_REGION", environment.text("AWS_REGION")?),
@@ -166,6 +265,12 @@ fn region(environment: &Environment<'_>, profile: &Profile) -> Result<Option<Str
     ];
     for (variable, region) in named {
         match region {
+            Some(region) if is_pseudo_region(&region) => {
+                return Err(bad(
+                    variable,
+                    "a name that stands for no region: name the bucket's, and AWS_USE_FIPS_ENDPOINT=true for FIPS",
+                ));
+            }
             Some(region) if is_region(&region) => return Ok(Some(region)),
             Some(_) => return Err(bad(variable, "not a region's name")),
             None => {}
@@ -180,6 +285,11 @@ pub(crate) fn is_region(region: &str) -> bool {
         && region
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// `aws-global`, `fips-us-gov-west-1`: some tools make hosts of these by tables of their own.
+fn is_pseudo_region(region: &str) -> bool {
+    region.starts_with("aws-") || region.starts_with("fips-") || region.ends_with("-fips")
 }
 
 fn is_http_proxy(proxy: &str) -> bool {
@@ -279,6 +389,7 @@ mod tests {
             ]),
             expected("eu-west-1", "", "", "/ca.pem")
         );
+        assert_eq!(aws(&[("REQUESTS_CA_BUNDLE", "/requests.pem")]).3, "/ca.pem");
         // A directory of keys has nothing to do with it.
         let elsewhere = read(&[
             ("JOURNAL_KEY_STORE", "file:///srv/keys"),

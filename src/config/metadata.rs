@@ -8,7 +8,7 @@ use url::Url;
 
 use super::endpoint::{address, endpoint, has_no_user, is_loopback};
 use super::profile::Profile;
-use super::{ConfigError, Environment, bad};
+use super::{ConfigError, Environment, bad, seconds};
 use crate::secret::SecretString;
 
 /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
@@ -112,7 +112,15 @@ impl Instance {
         let setting = |variable, name| -> Result<Option<String>, ConfigError> {
             Ok(environment.text(variable)?.or_else(|| profile.text(name)))
         };
-        let own = match setting(MODE, "ec2_metadata_service_endpoint_mode")? {
+        let mut mode = setting(MODE, "ec2_metadata_service_endpoint_mode")?;
+        // What the mode was called before.
+        if mode.is_none()
+            && setting("AWS_IMDS_USE_IPV6", "imds_use_ipv6")?
+                .is_some_and(|word| word.eq_ignore_ascii_case("true"))
+        {
+            mode = Some("ipv6".to_owned());
+        }
+        let own = match mode {
             Some(mode) if mode.eq_ignore_ascii_case("ipv6") => Self::IPV6,
             Some(mode) if !mode.eq_ignore_ascii_case("ipv4") => {
                 return Err(bad(MODE, "neither IPv4 nor IPv6"));
@@ -123,9 +131,11 @@ impl Instance {
         let address = given.as_deref().unwrap_or(own);
         // These two never leave the machine.
         let is_own = [Self::IPV4, Self::IPV6].contains(&address.trim_end_matches('/'));
-        let timeout = environment.seconds("AWS_METADATA_SERVICE_TIMEOUT", 1.0)?;
+        const TIMEOUT: &str = "AWS_METADATA_SERVICE_TIMEOUT";
+        let timeout = setting(TIMEOUT, "metadata_service_timeout")?;
+        let timeout = seconds(TIMEOUT, timeout.as_deref().unwrap_or("1"))?;
         if timeout.is_zero() {
-            return Err(bad("AWS_METADATA_SERVICE_TIMEOUT", "no time at all"));
+            return Err(bad(TIMEOUT, "no time at all"));
         }
         Ok(Some(Self {
             endpoint: endpoint(ENDPOINT, address, allow_http || is_own)?,
@@ -206,6 +216,10 @@ mod tests {
         assert_eq!(instance(&[]), at("http://169.254.169.254/", false));
         assert_eq!(
             instance(&[(MODE, "IPv6")]),
+            at("http://[fd00:ec2::254]/", false)
+        );
+        assert_eq!(
+            instance(&[("AWS_IMDS_USE_IPV6", "true")]),
             at("http://[fd00:ec2::254]/", false)
         );
         assert_eq!(

@@ -17,13 +17,17 @@ use once_cell::sync::OnceCell;
 use url::Url;
 
 pub mod aws;
+pub mod bucket;
 mod endpoint;
 pub mod metadata;
 mod no_proxy;
+pub mod partition;
 pub mod profile;
+pub mod s3;
 
 pub use aws::Aws;
 pub(crate) use aws::is_region;
+pub use bucket::Bucket;
 pub use no_proxy::NoProxy;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();
@@ -54,8 +58,8 @@ impl std::error::Error for ConfigError {}
 pub enum StoreLocation {
     /// A bucket.
     S3 {
-        /// The bucket's name.
-        bucket: String,
+        /// Which one.
+        bucket: Bucket,
     },
     /// An absolute directory; object names are paths below it.
     Directory(PathBuf),
@@ -217,22 +221,22 @@ fn bad(variable: &'static str, reason: &'static str) -> ConfigError {
     ConfigError::new(variable, reason)
 }
 
+fn seconds(variable: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    /// A century: far enough, and far from where adding times could overflow.
+    const MOST: f64 = 3.2e9;
+    let seconds: f64 = text.parse().map_err(|_| bad(variable, "not a number"))?;
+    match (0.0..=MOST).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err(bad(variable, "not a number of seconds")),
+    }
+}
+
 fn store(text: &str) -> Result<StoreLocation, ConfigError> {
     const VARIABLE: &str = "JOURNAL_KEY_STORE";
     if let Some(bucket) = text.strip_prefix("s3://") {
-        let bucket = bucket.strip_suffix('/').unwrap_or(bucket);
-        let valid = (3..=255).contains(&bucket.len())
-            && bucket
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-            && !bucket.starts_with('.')
-            && !bucket.contains("..");
-        return match valid {
-            true => Ok(StoreLocation::S3 {
-                bucket: bucket.to_owned(),
-            }),
-            false => Err(bad(VARIABLE, "not a bucket's name after s3://")),
-        };
+        return Bucket::parse(bucket)
+            .map(|bucket| StoreLocation::S3 { bucket })
+            .map_err(|reason| bad(VARIABLE, reason));
     }
     if text.starts_with("file://") {
         return Url::parse(text)
@@ -285,13 +289,9 @@ impl Environment<'_> {
     }
 
     fn seconds(&self, variable: &'static str, default: f64) -> Result<Duration, ConfigError> {
-        /// A century: far enough, and far from where adding times could overflow.
-        const MOST: f64 = 3.2e9;
-        let seconds: f64 = self.number(variable)?.unwrap_or(default);
-        if (0.0..=MOST).contains(&seconds) {
-            Ok(Duration::from_secs_f64(seconds))
-        } else {
-            Err(bad(variable, "not a number of seconds"))
+        match self.text(variable)? {
+            Some(text) => seconds(variable, &text),
+            None => Ok(Duration::from_secs_f64(default)),
         }
     }
 

@@ -50,7 +50,7 @@ fn an_empty_prefix_allows_any_name_and_other_empty_values_are_unset() {
 fn stores_are_buckets_and_absolute_directories() {
     let store = |text| read(&[("JOURNAL_KEY_STORE", text)]).map(|c| c.store.unwrap());
     let bucket = |name: &str| StoreLocation::S3 {
-        bucket: name.into(),
+        bucket: Bucket::Named(name.into()),
     };
     assert_eq!(store("s3://my.bucket-1"), Ok(bucket("my.bucket-1")));
     assert_eq!(store("s3://journal/"), Ok(bucket("journal")));

@@ -15,6 +15,7 @@ use super::service::Service;
 use super::{Credentials, Found};
 use crate::config::Aws;
 use crate::config::aws::WebIdentity;
+use crate::config::partition::{Variant, host};
 use crate::config::profile::Profile;
 use crate::secret::{SecretBytes, SecretString};
 use crate::store::StoreError;
@@ -23,6 +24,26 @@ use crate::store::http::{Answer, Http};
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How the session is called in AWS's logs where nothing else is said.
 const SESSION: &str = "sqlite-journal-crypt";
+
+/// Those that shared one STS before they had their own
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-sts-regionalized-endpoints.html>).
+const LEGACY: [&str; 15] = [
+    "ap-northeast-1",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+];
 
 /// Who wants which role, and as whom.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,11 +122,12 @@ fn endpoint(aws: &Aws) -> Result<Url, StoreError> {
         return Ok(endpoint.clone());
     }
     let region = aws.region();
-    let domain = match region.starts_with("cn-") {
-        true => "amazonaws.com.cn",
-        false => "amazonaws.com",
+    let is_global = aws.global_sts && aws.variant == Variant::default() && LEGACY.contains(&region);
+    let host = match is_global {
+        true => "sts.amazonaws.com".to_owned(),
+        false => host("sts", region, aws.variant),
     };
-    Url::parse(&format!("https://sts.{region}.{domain}/"))
+    Url::parse(&format!("https://{host}/"))
         .map_err(|_| StoreError::lasting("the region makes no URL"))
 }
 
@@ -261,6 +283,19 @@ mod tests {
         assert_eq!(
             at(Some("x"), Some("https://sts.internal")),
             "https://sts.internal/"
+        );
+        let legacy = |region: &str| {
+            let aws = Aws {
+                region: Some(region.to_owned()),
+                global_sts: true,
+                ..Aws::default()
+            };
+            endpoint(&aws).unwrap().to_string()
+        };
+        assert_eq!(legacy("eu-west-1"), "https://sts.amazonaws.com/");
+        assert_eq!(
+            legacy("eu-west-99"),
+            "https://sts.eu-west-99.amazonaws.com/"
         );
     }
 

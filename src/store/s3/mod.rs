@@ -1,10 +1,8 @@
 //! Keys as objects of an S3 bucket: rust-s3 signs, ureq fetches.
-//!
-//! A custom endpoint is addressed path-style, Amazon's own by host unless the bucket's name does not
-//! fit into one.
 
 mod admin;
 mod answer;
+mod origin;
 mod signature;
 mod versions;
 
@@ -18,12 +16,13 @@ use url::Url;
 
 pub(crate) use self::answer::fuzz_answer;
 use self::answer::{blames_credentials, date, found, region};
+use self::origin::{first_region, origin};
 use self::signature::{header, sign};
 use super::credentials::Provider;
 use super::http::{Answer, Http};
 use super::retry::Retry;
 use super::{CredentialStatus, Fetched, KeyStore, Probed, Shredded, StoreError};
-use crate::config::{Aws, Config, ConfigError};
+use crate::config::{Aws, Bucket, Config, ConfigError};
 use crate::id::ObjectName;
 use crate::stats::Stats;
 
@@ -32,7 +31,7 @@ const MOST_ERROR_BYTES: usize = 64 * 1024;
 
 /// A bucket of key objects.
 pub struct S3 {
-    bucket: String,
+    bucket: Bucket,
     aws: &'static Aws,
     http: Http,
     retry: Arc<Retry>,
@@ -47,16 +46,16 @@ impl S3 {
     /// # Errors
     /// A CA bundle or a proxy that cannot be used.
     pub fn new(
-        bucket: &str,
+        bucket: &Bucket,
         config: &'static Config,
         stats: Arc<Stats>,
     ) -> Result<Self, ConfigError> {
         let aws = &config.aws;
-        let region = aws.region().to_owned();
+        let region = first_region(aws, bucket)?;
         origin(aws, bucket, &region)?;
         let retry = Arc::new(Retry::new(Arc::clone(&stats)));
         Ok(Self {
-            bucket: bucket.to_owned(),
+            bucket: bucket.clone(),
             aws,
             http: Http::new(aws, config.fetch_threads.get())?,
             credentials: Provider::new(aws, Arc::clone(&retry), stats),
@@ -138,12 +137,12 @@ impl S3 {
         Ok(url)
     }
 
-    /// The region that Amazon says the bucket is in. Never for a custom endpoint, and never by
-    /// following the address in `Location`.
+    /// The region that Amazon says the bucket is in. Never for a custom endpoint or an access point,
+    /// and never by following the address in `Location`.
     fn other_region(&self, answer: &Answer) -> Option<String> {
-        match self.aws.endpoint {
-            None => region(answer),
-            Some(_) => None,
+        match (&self.aws.endpoint, &self.bucket) {
+            (None, Bucket::Named(_)) => region(answer),
+            _ => None,
         }
     }
 }
@@ -186,23 +185,6 @@ impl KeyStore for S3 {
     fn shred(&self, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {
         admin::shred(self, name, timeout)
     }
-}
-
-/// Scheme, host and, path-style, the bucket; the path ends with a slash.
-fn origin(aws: &Aws, bucket: &str, region: &str) -> Result<Url, ConfigError> {
-    let domain = match region.starts_with("cn-") {
-        true => "amazonaws.com.cn",
-        false => "amazonaws.com",
-    };
-    let fits_a_host = bucket
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    let url = match &aws.endpoint {
-        Some(endpoint) => format!("{endpoint}{bucket}/"),
-        None if fits_a_host => format!("https://{bucket}.s3.{region}.{domain}/"),
-        None => format!("https://s3.{region}.{domain}/{bucket}/"),
-    };
-    Url::parse(&url).map_err(|_| ConfigError::new("JOURNAL_KEY_STORE", "makes no URL"))
 }
 
 #[cfg(test)]

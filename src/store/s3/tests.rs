@@ -42,37 +42,13 @@ fn store(endpoint: Option<&str>) -> S3 {
     let aws: &'static Aws = Box::leak(Box::new(aws(endpoint)));
     let retry = Arc::new(Retry::new(Arc::default()));
     S3 {
-        bucket: "journal".to_owned(),
+        bucket: Bucket::Named("journal".to_owned()),
         aws,
         http: Http::new(aws, 1).unwrap(),
         credentials: Provider::new(aws, Arc::clone(&retry), Arc::default()),
         retry,
         region: RwLock::new("us-east-1".to_owned()),
     }
-}
-
-#[test]
-fn amazon_is_addressed_by_host_and_others_by_path() {
-    let asked = |bucket, region, endpoint| {
-        let url = origin(&aws(endpoint), bucket, region).unwrap();
-        url.to_string()
-    };
-    assert_eq!(
-        asked("journal", "eu-west-1", None),
-        "https://journal.s3.eu-west-1.amazonaws.com/"
-    );
-    assert_eq!(
-        asked("my.journal", "eu-west-1", None),
-        "https://s3.eu-west-1.amazonaws.com/my.journal/"
-    );
-    assert_eq!(
-        asked("journal", "cn-north-1", None),
-        "https://journal.s3.cn-north-1.amazonaws.com.cn/"
-    );
-    assert_eq!(
-        asked("journal", "eu-west-1", Some("https://minio:9000")),
-        "https://minio:9000/journal/"
-    );
 }
 
 #[test]
