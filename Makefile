@@ -7,7 +7,7 @@ SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo quick test test-system-sqlite system-sqlite test-rqlite check schedules soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
-  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind
+  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind openssl qemu arm64-cipher
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -53,6 +53,11 @@ DIST_FILE  := $(DIST_BUILD)/$(TARGET)/release/$(DIST_NAME)
 # For packages of several platforms, a TARGET=LIBRARY for each.
 DIST_LIBRARIES ?= $(TARGET)=$(DIST_FILE)
 
+# Where Debian has the C library for ARM64, and what runs a program of that.
+ARM64       := aarch64-unknown-linux-gnu
+ARM64_ROOT  ?= /usr/aarch64-linux-gnu
+QEMU_ARM64   = $(or $(shell command -v qemu-aarch64-static),qemu-aarch64)
+
 LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
 
 build: build-tools  ## Build the extension: ./journal_crypt.so (the default)
@@ -94,8 +99,25 @@ test-system-sqlite: build-tools system-sqlite  ## Run the Rust host's tests of t
 	LIBSQLITE3_SYS_USE_PKG_CONFIG=1 CARGO_TARGET_DIR=target/system-sqlite RANDOM_SEEDS=100 \
 	  cargo test --locked --test host -- closing databases journal keys loading random reuse rows
 
+qemu:
+	@missing=; command -v $(QEMU_ARM64) >/dev/null || missing+=" qemu-user-static"; \
+	[ -e $(ARM64_ROOT)/lib/libc.so.6 ] || missing+=" libc6-arm64-cross"; \
+	[ -e $(ARM64_ROOT)/lib/libgcc_s.so.1 ] || missing+=" libgcc-s1-arm64-cross"; $(install_missing)
+	@rustc --print target-libdir --target $(ARM64) | xargs test -d || rustup target add $(ARM64)
+
+# What Rust's `fernet` crate is built with, one of those that the bench compares.
+openssl:
+	@missing=; pkg-config --exists openssl 2>/dev/null || missing=" libssl-dev pkg-config"; $(install_missing)
+
 system-sqlite:
 	@missing=; pkg-config --atleast-version=3.34 sqlite3 2>/dev/null || missing=" libsqlite3-dev pkg-config"; $(install_missing)
+
+# In packaging/ for the reason that dist-library gives.
+arm64-cipher: build-tools qemu $(DIST_TOOLS)/ready  ## Run the cipher's tests for ARM64 under QEMU, and count the instructions for AES and SHA-256
+	@set -o pipefail; program=$$(cd packaging && PATH="$(DIST_TOOLS)/bin:$$PATH" CARGO_TARGET_DIR=$(CURDIR)/target/arm64 \
+	  cargo-zigbuild test --manifest-path ../Cargo.toml --locked --no-run --lib --target $(ARM64) --message-format json | \
+	  sed -n 's/.*"executable":"\([^"]*\)".*/\1/p') && export QEMU_LD_PREFIX=$(ARM64_ROOT) && \
+	$(QEMU_ARM64) $$program -q cipher && python3 tests/promises/arm64.py $$program
 
 schedules: build-tools  ## Run the cache's threads in thousands of orders, under shuttle
 	cargo test -q --release --locked --features schedules --lib schedules
@@ -106,8 +128,8 @@ soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SO
 load: build dist $(VENV)/ready  ## The example application for a minute, while its key store stalls now and then (LOAD_SECONDS=60)
 	@cd tests && ../$(VENV)/bin/python -m promises.load
 
-bench: build $(VENV)/ready  ## Time it beside Python's Fernet and the bare primitives; OPTIONS='--rows 10000' is shorter
-	$(VENV)/bin/python benches/run.py $(OPTIONS) --output target/bench.json journal_crypt.$(SUFFIX)
+bench: build sqlite3-shell system-sqlite java openssl $(VENV)/ready  ## Time it in each host, beside other Fernets and the bare primitives; OPTIONS='--rows 10000' is shorter
+	RQLITED="$(RQLITED)" $(VENV)/bin/python benches/run.py $(OPTIONS) --output target/bench.json journal_crypt.$(SUFFIX)
 	@$(VENV)/bin/python benches/report.py target/bench.json
 
 fuzz: build-tools nightly  ## Fuzz all that takes input from outside, FUZZ_SECONDS (600) for each target
@@ -169,7 +191,7 @@ clean:  ## Remove everything that was built
 	find tests -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The library must be our code alone. sqlite-loadable compiles an SQLite of its own at build time; were it inside,
 # our calls could run in that one instead of the host's.
