@@ -13,12 +13,12 @@ pub enum Error {
     /// The user has no key row at all.
     NoKey {
         /// The user's id.
-        user: i64,
+        user: UserLabel,
     },
     /// There is no row with this uid for this user.
     KeyNotFound {
         /// The user's id.
-        user: i64,
+        user: UserLabel,
         /// The key's label.
         key: String,
     },
@@ -179,6 +179,25 @@ impl fmt::Display for Error {
             Error::Sqlite { message, .. } => f.write_str(message),
             Error::OutOfMemory => f.write_str("out of memory"),
             Error::Panicked => f.write_str("internal error, please report it"),
+        }
+    }
+}
+
+/// A user in an error: the number, or the length of the TEXT, since something else may have been passed in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserLabel {
+    /// The id.
+    Number(i64),
+    /// How many bytes the id has.
+    Text(usize),
+}
+
+impl fmt::Display for UserLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(id) => write!(f, "{id}"),
+            Self::Text(1) => f.write_str("(TEXT of 1 byte)"),
+            Self::Text(length) => write!(f, "(TEXT of {length} bytes)"),
         }
     }
 }

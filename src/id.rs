@@ -1,31 +1,125 @@
 //! Names with a meaning of their own, parsed once at the edge: users, keys, objects.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, UserLabel};
 use crate::sqlite::value::Value;
 
-/// A user's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct UserId(pub i64);
+/// A user's id: `7` and `'7'` are two users.
+///
+/// Printing it gives a label that is fit for an error: the number, of TEXT the length alone, since a plaintext may have
+/// been passed in its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum UserId<'a> {
+    /// An INTEGER.
+    Number(i64),
+    /// TEXT of 1 to 255 bytes, such as a UUID, compared byte for byte.
+    Text(&'a str),
+}
 
-impl UserId {
-    /// Reads a `user_id` argument: an INTEGER, or a REAL of exact integral value below 2^53, as
-    /// drivers bind that have one number type.
+impl<'a> UserId<'a> {
+    /// The longest TEXT, in bytes: what is longer was meant for another argument.
+    const LONGEST: usize = 255;
+
+    /// Reads a `user_id` argument: an INTEGER; a REAL of exact integral value below 2^53, as drivers bind that have
+    /// one number type; or TEXT, unless it can only be another argument of the same call.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] with the argument's type.
-    pub fn parse(value: Value<'_>) -> Result<Self, Error> {
+    /// [`Error::BadArgument`] with the argument's type and length.
+    pub fn parse(value: Value<'a>) -> Result<Self, Error> {
         const EXACT: f64 = 9_007_199_254_740_992.0;
+        let wrong = |what| {
+            Err(Error::BadArgument(format!(
+                "user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is {value}{what}"
+            )))
+        };
         match value {
-            Value::Integer(id) => Ok(Self(id)),
-            Value::Real(id) if id.fract() == 0.0 && id.abs() < EXACT => Ok(Self(id as i64)),
-            other => Err(Error::BadArgument(format!(
-                "user_id must be an INTEGER, this is {other}"
-            ))),
+            Value::Integer(id) => Ok(Self::Number(id)),
+            Value::Real(id) if id.fract() == 0.0 && id.abs() < EXACT => Ok(Self::Number(id as i64)),
+            Value::Text(bytes) if (1..=Self::LONGEST).contains(&bytes.len()) => {
+                match std::str::from_utf8(bytes) {
+                    Ok(text) if KeyUid::is_like(text) => wrong(" that looks like a key_uid"),
+                    Ok(text) if looks_like_token(text) => wrong(" that looks like a token"),
+                    Ok(text) => Ok(Self::Text(text)),
+                    Err(_) => wrong(", not UTF-8"),
+                }
+            }
+            _ => wrong(""),
         }
     }
+
+    /// The user as an error names it.
+    pub fn label(self) -> UserLabel {
+        match self {
+            Self::Number(id) => UserLabel::Number(id),
+            Self::Text(text) => UserLabel::Text(text.len()),
+        }
+    }
+
+    /// The id as a JSON value.
+    pub fn json(self) -> serde_json::Value {
+        match self {
+            Self::Number(id) => id.into(),
+            Self::Text(text) => text.into(),
+        }
+    }
+}
+
+/// A number costs what it costs by itself.
+impl Hash for UserId<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Number(id) => id.hash(state),
+            Self::Text(text) => text.hash(state),
+        }
+    }
+}
+
+impl fmt::Display for UserId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.label(), f)
+    }
+}
+
+impl fmt::Debug for UserId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.label(), f)
+    }
+}
+
+/// A user's id that outlives the call.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OwnedUserId {
+    /// As [`UserId::Number`].
+    Number(i64),
+    /// As [`UserId::Text`].
+    Text(Box<str>),
+}
+
+impl OwnedUserId {
+    /// The id itself.
+    pub fn get(&self) -> UserId<'_> {
+        match self {
+            Self::Number(id) => UserId::Number(*id),
+            Self::Text(text) => UserId::Text(text),
+        }
+    }
+}
+
+impl From<UserId<'_>> for OwnedUserId {
+    fn from(user: UserId<'_>) -> Self {
+        match user {
+            UserId::Number(id) => Self::Number(id),
+            UserId::Text(text) => Self::Text(text.into()),
+        }
+    }
+}
+
+/// How every Fernet token of a real time begins, in the length that the shortest has.
+fn looks_like_token(text: &str) -> bool {
+    text.len() >= 100 && text.starts_with("gAAAAA")
 }
 
 /// A key's uid.
@@ -74,8 +168,8 @@ impl KeyUid {
         &self.0
     }
 
-    fn looks_like_one(&self) -> bool {
-        self.0.strip_prefix("oseh_ujmk_").is_some_and(|rest| {
+    fn is_like(text: &str) -> bool {
+        text.strip_prefix("oseh_ujmk_").is_some_and(|rest| {
             (1..=32).contains(&rest.len())
                 && rest
                     .bytes()
@@ -92,7 +186,7 @@ impl From<&str> for KeyUid {
 
 impl fmt::Display for KeyUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.looks_like_one() {
+        if Self::is_like(&self.0) {
             write!(f, "\"{}\"", self.0)
         } else {
             write!(f, "({})", Value::Text(self.0.as_bytes()))
@@ -157,25 +251,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_id_is_an_integer_or_an_exact_real() {
-        let id = |value| UserId::parse(value).map(|UserId(id)| id);
-        assert_eq!(id(Value::Integer(-7)), Ok(-7));
-        assert_eq!(id(Value::Real(7.0)), Ok(7));
+    fn a_user_id_is_an_integer_an_exact_real_or_a_text() {
+        let id = |value| UserId::parse(value).ok();
+        assert_eq!(id(Value::Integer(-7)), Some(UserId::Number(-7)));
+        assert_eq!(id(Value::Real(7.0)), Some(UserId::Number(7)));
         assert_eq!(
             id(Value::Real(9_007_199_254_740_991.0)),
-            Ok(9_007_199_254_740_991)
+            Some(UserId::Number(9_007_199_254_740_991))
         );
+        assert_eq!(id(Value::Text(b"7")), Some(UserId::Text("7")));
+        assert_ne!(id(Value::Text(b"7")), id(Value::Integer(7)));
+        let longest = [b'x'; 255];
+        assert!(id(Value::Text(&longest)).is_some());
         for value in [
             Value::Real(7.5),
             Value::Real(9_007_199_254_740_992.0),
             Value::Real(f64::NAN),
             Value::Real(f64::INFINITY),
-            Value::Text(b"7"),
             Value::Blob(b"7"),
             Value::Null,
+            Value::Text(b""),
+            Value::Text(&[b'x'; 256]),
+            Value::Text(b"\xff"),
         ] {
-            assert!(id(value).is_err(), "{value}");
+            assert_eq!(id(value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn a_user_id_that_looks_like_another_argument_is_refused_and_none_is_quoted() {
+        let token = format!("gAAAAA{}", "a".repeat(94));
+        for (text, what) in [
+            (
+                "oseh_ujmk_aB3-_9",
+                "TEXT of 16 bytes that looks like a key_uid",
+            ),
+            (token.as_str(), "TEXT of 100 bytes that looks like a token"),
+        ] {
+            assert_eq!(
+                UserId::parse(Value::Text(text.as_bytes()))
+                    .unwrap_err()
+                    .to_string(),
+                format!(
+                    "bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is {what}"
+                )
+            );
+        }
+        assert_eq!(UserId::Text("dear diary").to_string(), "(TEXT of 10 bytes)");
+        assert_eq!(format!("{:?}", UserId::Text("x")), "(TEXT of 1 byte)");
+        assert_eq!(UserId::Number(-7).to_string(), "-7");
     }
 
     #[test]

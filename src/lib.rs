@@ -33,6 +33,8 @@
 //! journal_shred_key(user_id, key_uid)            -> JSON receipt of an object that is gone
 //! ```
 //!
+//! `user_id` is an INTEGER or TEXT of 1 to 255 bytes, compared exactly: `7` and `'7'` are two users.
+//!
 //! A NULL plaintext or token gives NULL, whatever the other arguments (`journal_seal`: one row of
 //! NULLs). Nothing else does, but `journal_key_uid` of a user without a key: a NULL `user_id` is an
 //! error, and so is a NULL `key_uid` where it does not mean "try all the user's keys".

@@ -50,7 +50,7 @@ fn create_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Er
         json!({
             "user_journal_master_keys": {
                 "uid": key.uid.as_str(),
-                "user_id": key.user.0,
+                "user_id": key.user.json(),
                 "created_at": key.created_at,
             },
             "s3_files": {
@@ -133,7 +133,7 @@ fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Err
     let connection = &session.connection;
     let user = UserId::parse(arguments.get(0)?)?;
     let uid = KeyUid::parse(arguments.get(1)?)?;
-    let name = session.keys.named(connection, user, uid.as_str())?.name()?;
+    let name = session.named_key(user, uid.as_str())?.name()?;
     let rows = Rows::new(&session.config.schema);
     if rows.is_named_by_another(connection, &name.object, &uid)? {
         return Err(Error::BadArgument(format!(
@@ -166,7 +166,7 @@ fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Err
     }
     Ok(Output::Json(
         json!({
-            "user_id": user.0,
+            "user_id": user.json(),
             "key_uid": uid.as_str(),
             "object": name.object.as_str(),
             "gone": true,
@@ -197,7 +197,7 @@ fn refuse(session: &Session) -> Result<(), Error> {
 fn young(
     session: &Session,
     rows: &Rows,
-    user: UserId,
+    user: UserId<'_>,
     least_age: Option<f64>,
 ) -> Result<Option<KeyUid>, Error> {
     let Some(least_age) = least_age else {
@@ -215,7 +215,7 @@ fn young(
 fn insert(
     session: &Session,
     rows: &Rows,
-    key: &NewKey,
+    key: &NewKey<'_>,
     least_age: Option<f64>,
 ) -> Result<KeyUid, Error> {
     let connection = &session.connection;
@@ -233,20 +233,25 @@ fn insert(
             savepoint.release()?;
             Ok(uid)
         }
-        _ => Err(Error::BadArgument(format!(
+        Some(_) => Err(Error::BadArgument(format!(
             "a key of user {} has a created_at that no time comes after",
-            key.user.0
+            key.user
+        ))),
+        // Undone: it would be another user's key.
+        None => Err(Error::BadArgument(format!(
+            "the column user_id of user_journal_master_keys makes another type of user {}; declare it as users.id is",
+            key.user
         ))),
     }
 }
 
 /// Deletes the object of a key whose rows were not written. Where that fails as well, or it cannot be
 /// known that there is no row, the object stays, and the audit recipe finds it.
-fn take_back(session: &Session, key: &NewKey) {
+fn take_back(session: &Session, key: &NewKey<'_>) {
     let row = session
         .keys
         .named(&session.connection, key.user, key.uid.as_str());
-    if !matches!(row, Err(Error::KeyNotFound { .. })) {
+    if !matches!(row, Ok(None)) {
         return;
     }
     let object = key.object.clone();
@@ -258,7 +263,7 @@ fn take_back(session: &Session, key: &NewKey) {
     }
 }
 
-fn new_key(session: &Session, user: UserId) -> Result<NewKey, Error> {
+fn new_key<'a>(session: &Session, user: UserId<'a>) -> Result<NewKey<'a>, Error> {
     let uid = format!("oseh_ujmk_{}", cipher::random_name()?);
     let prefix = &session.config.key_prefix;
     let directory = match DIRECTORY.starts_with(prefix.as_str()) {
@@ -278,7 +283,7 @@ fn new_key(session: &Session, user: UserId) -> Result<NewKey, Error> {
 }
 
 /// Writes a key that nobody has seen to the object of `key`.
-fn upload(session: &Session, key: &NewKey) -> Result<(), Error> {
+fn upload(session: &Session, key: &NewKey<'_>) -> Result<(), Error> {
     let (object, content) = (key.object.clone(), cipher::new_key_object());
     session
         .cache()?
@@ -298,8 +303,8 @@ fn undone(uid: &KeyUid, what: &'static str, error: StoreError) -> Error {
     }
 }
 
-fn no_such_user(user: UserId) -> Error {
-    Error::BadArgument(format!("there is no user {}", user.0))
+fn no_such_user(user: UserId<'_>) -> Error {
+    Error::BadArgument(format!("there is no user {user}"))
 }
 
 fn seconds(value: Value<'_>) -> Result<f64, Error> {

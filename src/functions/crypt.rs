@@ -126,8 +126,13 @@ fn check(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> 
 /// `journal_key_uid(user_id)`
 fn key_uid(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     let user = UserId::parse(arguments.get(0)?)?;
-    let uid = session.current_uid(user)?;
-    Ok(uid.map_or(Output::Null, Output::Text))
+    match session.current_uid(user)? {
+        Some(uid) => Ok(Output::Text(uid)),
+        None => {
+            session.keys.fits(&session.connection, user)?;
+            Ok(Output::Null)
+        }
+    }
 }
 
 /// `journal_rewrap(user_id, key_uid, token)`
@@ -217,7 +222,11 @@ fn of_key(key: &Key<'_>, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
 /// gravest of what was met is the error: an outage must not look like a token of nobody's.
 ///
 /// However many keys there are, the call ends after some fetches' time, and when it is interrupted.
-fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
+fn of_any_key(
+    session: &Session,
+    user: UserId<'_>,
+    token: &[u8],
+) -> Result<(i64, SecretBytes), Error> {
     /// The most time, in fetches that fail only at their timeout.
     const FETCHES: u32 = 10;
     let state = session.connection.state_of_main();
@@ -227,11 +236,14 @@ fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<(i64, Sec
     }
     let deadline = Instant::now() + session.config.fetch_timeout.saturating_mul(FETCHES);
     let rows = session.keys.of_user(&session.connection, user)?;
-    let mut gravest = Error::NoKey { user: user.0 };
+    if rows.is_empty() {
+        return Err(session.no_key(user));
+    }
+    let mut gravest = Error::NoKey { user: user.label() };
     for (tried, row) in rows.into_iter().enumerate() {
         if tried > 0 && Instant::now() > deadline {
             let late = Error::StoreUnavailable {
-                key: format!("({} of user {})", tried + 1, user.0),
+                key: format!("({} of user {})", tried + 1, user),
                 reason: "those before it took too long; name the key".to_owned(),
             };
             return Err(match gravest.gravity() < late.gravity() {
@@ -256,7 +268,7 @@ fn of_any_key(session: &Session, user: UserId, token: &[u8]) -> Result<(i64, Sec
             Ok(opened) => return Ok(opened),
             Err(Error::TokenInvalid { .. }) if gravest.gravity() == 0 => {
                 gravest = Error::TokenInvalid {
-                    under: format!("any key of user {}", user.0),
+                    under: format!("any key of user {user}"),
                 };
             }
             Err(error) if error.gravity() == 0 => return Err(error),

@@ -15,7 +15,7 @@ use super::Session;
 use crate::cache::Entry;
 use crate::cipher::Cipher;
 use crate::error::Error;
-use crate::id::{KeyUid, UserId};
+use crate::id::{KeyUid, OwnedUserId, UserId};
 use crate::keys::KeyRow;
 use crate::sqlite::state::State;
 use crate::system::process;
@@ -46,7 +46,7 @@ impl Session {
     /// Those of the look-up, of the cache, and of `body`.
     pub(super) fn with_key<T>(
         &self,
-        user: UserId,
+        user: UserId<'_>,
         uid: Option<&str>,
         body: impl FnOnce(&Key<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
@@ -56,7 +56,7 @@ impl Session {
         }
         let row = match uid {
             None => self.current_key(user)?,
-            Some(uid) => self.keys.named(&self.connection, user, uid)?,
+            Some(uid) => self.named_key(user, uid)?,
         };
         let entry = self.key(&row)?;
         let outcome = body(&Key::of(&row, &entry));
@@ -70,7 +70,7 @@ impl Session {
     pub(super) fn with_known<T>(
         &self,
         state: Option<State>,
-        user: UserId,
+        user: UserId<'_>,
         body: impl FnOnce(&Key<'_>) -> T,
     ) -> Option<T> {
         let (found, entry) = self.known(state, user, None).ok()??;
@@ -81,7 +81,7 @@ impl Session {
     fn known(
         &self,
         state: Option<State>,
-        user: UserId,
+        user: UserId<'_>,
         uid: Option<&str>,
     ) -> Result<Option<Known<'_>>, Error> {
         let Some(state) = state else {
@@ -101,7 +101,7 @@ impl Session {
     ///
     /// # Errors
     /// SQLite's own, and a row that cannot be read.
-    pub(super) fn current_uid(&self, user: UserId) -> Result<Option<String>, Error> {
+    pub(super) fn current_uid(&self, user: UserId<'_>) -> Result<Option<String>, Error> {
         let state = self.connection.state_of_main();
         if let Some(state) = state
             && let Some(found) = self.memo.borrow().find(state, user, None)
@@ -122,7 +122,7 @@ impl Session {
     pub(super) fn remember(
         &self,
         state: State,
-        user: UserId,
+        user: UserId<'_>,
         uid: Option<&str>,
         row: KeyRow,
         entry: Weak<Entry>,
@@ -139,7 +139,7 @@ impl Session {
                 state,
                 Found {
                     hash,
-                    user,
+                    user: user.into(),
                     id: row.id,
                     uid: row.uid,
                     by_uid: uid.is_some(),
@@ -166,7 +166,7 @@ pub(super) struct Memo {
 struct Found {
     /// Of user and uid, as they were asked for.
     hash: u64,
-    user: UserId,
+    user: OwnedUserId,
     id: i64,
     uid: KeyUid,
     /// Asked for by its uid, or as the user's current one.
@@ -187,8 +187,8 @@ impl Found {
         }
     }
 
-    fn answers(&self, user: UserId, uid: Option<&str>) -> bool {
-        self.user == user
+    fn answers(&self, user: UserId<'_>, uid: Option<&str>) -> bool {
+        self.user.get() == user
             && match uid {
                 None => !self.by_uid,
                 Some(uid) => self.by_uid && self.uid.as_str() == uid,
@@ -197,12 +197,12 @@ impl Found {
 }
 
 impl Memo {
-    fn hash(&self, user: UserId, uid: Option<&str>) -> u64 {
+    fn hash(&self, user: UserId<'_>, uid: Option<&str>) -> u64 {
         self.hasher.hash_one((user, uid))
     }
 
     /// What was found in `state` for this user and uid.
-    fn find(&self, state: State, user: UserId, uid: Option<&str>) -> Option<&Found> {
+    fn find(&self, state: State, user: UserId<'_>, uid: Option<&str>) -> Option<&Found> {
         if !self.is_in(state) {
             return None;
         }

@@ -17,7 +17,7 @@ use crate::cache::{Cache, Entry};
 use crate::cipher::{Iv, Ivs};
 use crate::config::{Admin, Config, ConfigError};
 use crate::error::Error;
-use crate::id::UserId;
+use crate::id::{KeyUid, UserId};
 use crate::keys::{KeyRow, Keys};
 use crate::sqlite::connection::Connection;
 use crate::sqlite::function::Function;
@@ -51,10 +51,38 @@ impl Session {
     }
 
     /// The user's current key.
-    fn current_key(&self, user: UserId) -> Result<KeyRow, Error> {
-        self.keys
-            .current(&self.connection, user)?
-            .ok_or(Error::NoKey { user: user.0 })
+    fn current_key(&self, user: UserId<'_>) -> Result<KeyRow, Error> {
+        match self.keys.current(&self.connection, user)? {
+            Some(row) => Ok(row),
+            None => Err(self.no_key(user)),
+        }
+    }
+
+    /// The user's key `uid`.
+    fn named_key(&self, user: UserId<'_>, uid: &str) -> Result<KeyRow, Error> {
+        match self.keys.named(&self.connection, user, uid)? {
+            Some(row) => Ok(row),
+            None => Err(self.absent(
+                user,
+                Error::KeyNotFound {
+                    user: user.label(),
+                    key: KeyUid::from(uid).to_string(),
+                },
+            )),
+        }
+    }
+
+    /// The error for a user without a key.
+    fn no_key(&self, user: UserId<'_>) -> Error {
+        self.absent(user, Error::NoKey { user: user.label() })
+    }
+
+    /// `error`, which is final, unless no row could ever be this user's.
+    fn absent(&self, user: UserId<'_>, error: Error) -> Error {
+        match self.keys.fits(&self.connection, user) {
+            Ok(()) => error,
+            Err(wrong) => wrong,
+        }
     }
 
     /// Asks the host whether to go on waiting.

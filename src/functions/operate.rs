@@ -34,12 +34,17 @@ pub(super) fn tables(session: &Rc<Session>) -> Vec<Table> {
     }]
 }
 
-/// `journal_prefetch(user_ids)`: all keys of one user, or of a JSON array of users.
+/// `journal_prefetch(user_ids)`: all keys of one user, or of a JSON array of users. A TEXT that begins as an array is one.
 fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     session.guard()?;
-    let users = match arguments.get(0)? {
-        Value::Text(array) => users(array)?,
-        one => vec![UserId::parse(one).map_err(|_| not_users(one))?],
+    let argument = arguments.get(0)?;
+    let array = match argument {
+        Value::Text(text) if text.trim_ascii_start().starts_with(b"[") => Some(array(text)?),
+        _ => None,
+    };
+    let users = match &array {
+        Some(array) => array.iter().map(user).collect(),
+        None => vec![UserId::parse(argument).ok()],
     };
     if session.config.store.is_none() {
         return Err(Error::NotConfigured);
@@ -47,13 +52,14 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
     let (mut seen, mut names) = (HashSet::new(), Vec::new());
     let mut failed = BTreeMap::<&str, u64>::new();
     let mut fail = |error: Error| match error.word() {
-        Some(word) => {
+        Some(word) if !matches!(error, Error::BadArgument(_)) => {
             *failed.entry(word).or_default() += 1;
             Ok(())
         }
-        None => Err(error),
+        _ => Err(error),
     };
     for user in users {
+        let user = user.ok_or_else(|| not_users(argument))?;
         seen.try_reserve(1)?;
         if !seen.insert(user) {
             continue;
@@ -61,7 +67,7 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
         let rows = session.keys.of_user(&session.connection, user)?;
         names.try_reserve(rows.len())?;
         if rows.is_empty() {
-            fail(Error::NoKey { user: user.0 })?;
+            fail(session.no_key(user))?;
         }
         for row in rows {
             match row.and_then(|row| row.name()) {
@@ -85,29 +91,34 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
 
 fn not_users(argument: Value<'_>) -> Error {
     Error::BadArgument(format!(
-        "user_ids must be an INTEGER or a JSON array of them, this is {argument}"
+        "user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is {argument}"
     ))
 }
 
-/// The users of a JSON array of integers.
-fn users(array: &[u8]) -> Result<Vec<UserId>, Error> {
+/// The values of a JSON array.
+fn array(text: &[u8]) -> Result<Vec<Json>, Error> {
     /// Some 100,000 users, so that what is made of them always finds its memory.
     const LONGEST: usize = 1 << 20;
-    if array.len() > LONGEST {
+    if text.len() > LONGEST {
         return Err(Error::BadArgument(format!(
             "user_ids must have at most {LONGEST} bytes, this is {}",
-            Value::Text(array)
+            Value::Text(text)
         )));
     }
-    let wrong = || not_users(Value::Text(array));
-    let ids: Vec<serde_json::Number> = serde_json::from_slice(array).map_err(|_| wrong())?;
-    ids.into_iter()
-        .map(|id| match (id.as_i64(), id.as_f64()) {
-            (Some(id), _) => Ok(UserId(id)),
-            (None, Some(id)) => UserId::parse(Value::Real(id)).map_err(|_| wrong()),
-            (None, None) => Err(wrong()),
-        })
-        .collect()
+    serde_json::from_slice(text).map_err(|_| not_users(Value::Text(text)))
+}
+
+/// The user that a value of a JSON array is, if it is one.
+fn user(value: &Json) -> Option<UserId<'_>> {
+    match value {
+        Json::String(text) => UserId::parse(Value::Text(text.as_bytes())).ok(),
+        Json::Number(id) => match (id.as_i64(), id.as_f64()) {
+            (Some(id), _) => Some(UserId::Number(id)),
+            (None, Some(id)) => UserId::parse(Value::Real(id)).ok(),
+            (None, None) => None,
+        },
+        _ => None,
+    }
 }
 
 /// `journal_evict([key_uid])`

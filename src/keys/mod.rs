@@ -6,7 +6,7 @@
 pub mod rows;
 
 use crate::error::Error;
-use crate::id::{KeyName, KeyUid, ObjectName, UserId};
+use crate::id::{KeyName, KeyUid, ObjectName, OwnedUserId, UserId};
 use crate::sqlite::connection::Connection;
 use crate::sqlite::kept::Kept;
 use crate::sqlite::statement::Statement;
@@ -76,6 +76,7 @@ pub struct Keys {
     by_uid: String,
     of_user: String,
     newest_user: String,
+    user_types: String,
 }
 
 impl Keys {
@@ -92,9 +93,15 @@ impl Keys {
             "SELECT k.id, k.uid, f.key FROM {schema}.user_journal_master_keys AS k \
              LEFT JOIN {schema}.s3_files AS f ON f.id = k.s3_file_id"
         );
-        // `?1 + 0` and `?2 || ''` are the parameters, behind something the planner does not see through:
+        // `coalesce(?1, NULL)` and `?2 || ''` are the parameters, behind something the planner does not see through:
         // it would peek at a bare one, and then plan anew whenever another value is bound, for 20 µs.
-        let in_order = "WHERE k.user_id = ?1 + 0 ORDER BY k.created_at DESC, k.uid ASC";
+        //
+        // A user is compared twice: by the column, whose index finds the rows, and then as it is. The column's affinity
+        // alone would have 7 equal '7', and its collation 'a' equal 'A'; a unary plus leaves the affinity out
+        // (https://sqlite.org/datatype3.html#comparison_expressions).
+        let exactly = "+k.user_id = coalesce(?1, NULL) COLLATE BINARY";
+        let of_user = format!("WHERE k.user_id = coalesce(?1, NULL) AND {exactly}");
+        let in_order = format!("{of_user} ORDER BY k.created_at DESC, k.uid ASC");
         Self {
             prefix,
             in_main,
@@ -102,15 +109,20 @@ impl Keys {
             newest: format!(
                 "SELECT k.id, k.uid, f.key, k.created_at FROM {schema}.user_journal_master_keys AS k \
                  LEFT JOIN {schema}.s3_files AS f ON f.id = k.s3_file_id \
-                 WHERE k.user_id = ?1 + 0 ORDER BY k.created_at DESC LIMIT 2"
+                 {of_user} ORDER BY k.created_at DESC LIMIT 2"
             ),
             current: format!("{select} {in_order} LIMIT 1"),
-            by_uid: format!("{select} WHERE k.uid = ?2 || '' AND +k.user_id = ?1 + 0"),
+            by_uid: format!("{select} WHERE k.uid = ?2 || '' AND {exactly}"),
             // One more than are used, to tell that there are more.
             of_user: format!("{select} {in_order} LIMIT {}", Self::MOST + 1),
             newest_user: format!(
-                "SELECT max(user_id) FROM {schema}.user_journal_master_keys \
-                 WHERE typeof(user_id) = 'integer'"
+                "SELECT user_id FROM {schema}.user_journal_master_keys \
+                 WHERE typeof(user_id) IN ('integer', 'text') ORDER BY id DESC LIMIT 1"
+            ),
+            // In the order of SQLite's types, a number comes before every TEXT, and that before every BLOB.
+            user_types: format!(
+                "SELECT EXISTS (SELECT 1 FROM {schema}.user_journal_master_keys WHERE user_id < ''), \
+                 EXISTS (SELECT 1 FROM {schema}.user_journal_master_keys WHERE user_id >= '' AND typeof(user_id) = 'text')"
             ),
         }
     }
@@ -119,12 +131,16 @@ impl Keys {
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn current(&self, connection: &Connection, user: UserId) -> Result<Option<KeyRow>, Error> {
+    pub fn current(
+        &self,
+        connection: &Connection,
+        user: UserId<'_>,
+    ) -> Result<Option<KeyRow>, Error> {
         if let Some(answer) = self.newest(connection, user)? {
             return answer;
         }
         let mut statement = connection.statement(Kept::CurrentKey, &self.current)?;
-        statement.bind_integer(1, user.0)?;
+        bind_user(&mut statement, 1, user)?;
         match statement.step()? {
             true => KeyRow::read(&statement, self.prefix).map(Some),
             false => Ok(None),
@@ -135,10 +151,10 @@ impl Keys {
     fn newest(
         &self,
         connection: &Connection,
-        user: UserId,
+        user: UserId<'_>,
     ) -> Result<Option<Result<Option<KeyRow>, Error>>, Error> {
         let mut statement = connection.statement(Kept::NewestKeys, &self.newest)?;
-        statement.bind_integer(1, user.0)?;
+        bind_user(&mut statement, 1, user)?;
         if !statement.step()? {
             return Ok(Some(Ok(None)));
         }
@@ -149,20 +165,22 @@ impl Keys {
         Ok(is_alone.then_some(row))
     }
 
-    /// The key named `uid`, which must be `user`'s.
+    /// The key named `uid`, if there is one and it is `user`'s.
     ///
     /// # Errors
-    /// [`Error::KeyNotFound`], or SQLite's own.
-    pub fn named(&self, connection: &Connection, user: UserId, uid: &str) -> Result<KeyRow, Error> {
+    /// SQLite's own.
+    pub fn named(
+        &self,
+        connection: &Connection,
+        user: UserId<'_>,
+        uid: &str,
+    ) -> Result<Option<KeyRow>, Error> {
         let mut statement = connection.statement(Kept::KeyByUid, &self.by_uid)?;
-        statement.bind_integer(1, user.0)?;
+        bind_user(&mut statement, 1, user)?;
         statement.bind_text(2, uid)?;
         match statement.step()? {
-            true => KeyRow::read(&statement, self.prefix),
-            false => Err(Error::KeyNotFound {
-                user: user.0,
-                key: KeyUid::from(uid).to_string(),
-            }),
+            true => KeyRow::read(&statement, self.prefix).map(Some),
+            false => Ok(None),
         }
     }
 
@@ -174,16 +192,16 @@ impl Keys {
     pub fn of_user(
         &self,
         connection: &Connection,
-        user: UserId,
+        user: UserId<'_>,
     ) -> Result<Vec<Result<KeyRow, Error>>, Error> {
         let mut statement = connection.statement(Kept::KeysOfUser, &self.of_user)?;
-        statement.bind_integer(1, user.0)?;
+        bind_user(&mut statement, 1, user)?;
         let mut rows = Vec::new();
         while statement.step()? {
             rows.try_reserve(1)?;
             if rows.len() == Self::MOST {
                 rows.push(Err(Error::KeyInvalid {
-                    key: format!("({} of user {})", Self::MOST + 1, user.0),
+                    key: format!("({} of user {})", Self::MOST + 1, user),
                     reason: "only the 10000 newest keys of a user are tried; name the key",
                 }));
                 break;
@@ -208,16 +226,43 @@ impl Keys {
         Ok(statement.step()? && matches!(statement.column(0)?, Value::Integer(2)))
     }
 
-    /// The newest user that has a key.
+    /// Refuses `user` where the key rows hold users of the other type alone: `'7'` is then a mistake for `7`, and must
+    /// not pass for a user who is gone.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`], or SQLite's own.
+    pub fn fits(&self, connection: &Connection, user: UserId<'_>) -> Result<(), Error> {
+        let mut statement = connection.statement(Kept::UserTypes, &self.user_types)?;
+        statement.step()?;
+        let are = |column| Ok::<_, Error>(matches!(statement.column(column)?, Value::Integer(1)));
+        let (other, this) = match (user, are(0)?, are(1)?) {
+            (UserId::Text(text), true, false) => ("an INTEGER", Value::Text(text.as_bytes())),
+            (UserId::Number(number), false, true) => ("TEXT", Value::Integer(number)),
+            _ => return Ok(()),
+        };
+        Err(Error::BadArgument(format!(
+            "user_id must be {other}, as in the key rows, this is {this}"
+        )))
+    }
+
+    /// The user of the newest key row.
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn newest_user(&self, connection: &Connection) -> Result<Option<UserId>, Error> {
+    pub fn newest_user(&self, connection: &Connection) -> Result<Option<OwnedUserId>, Error> {
         let mut statement = connection.prepare(&self.newest_user)?;
-        Ok(match (statement.step()?, statement.column(0)?) {
-            (true, Value::Integer(user)) => Some(UserId(user)),
-            _ => None,
-        })
+        match statement.step()? {
+            true => Ok(UserId::parse(statement.column(0)?).ok().map(Into::into)),
+            false => Ok(None),
+        }
+    }
+}
+
+/// Binds a user to the parameter `index` (from 1).
+fn bind_user(statement: &mut Statement, index: i32, user: UserId<'_>) -> Result<(), Error> {
+    match user {
+        UserId::Number(id) => statement.bind_integer(index, id),
+        UserId::Text(id) => statement.bind_text(index, id),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use super::bind_user;
 use crate::error::Error;
 use crate::id::{KeyUid, ObjectName, UserId};
 use crate::sqlite::code;
@@ -10,11 +11,11 @@ use crate::sqlite::statement::Statement;
 use crate::sqlite::value::Value;
 
 /// What the two rows of a new key hold.
-pub struct NewKey {
+pub struct NewKey<'a> {
     /// `user_journal_master_keys.uid`.
     pub uid: KeyUid,
     /// `user_journal_master_keys.user_id`.
-    pub user: UserId,
+    pub user: UserId<'a>,
     /// `s3_files.uid`.
     pub file_uid: String,
     /// `s3_files.key`.
@@ -47,10 +48,11 @@ impl Rows {
         Self {
             // The configuration takes no name with a NUL.
             schema: CString::new(schema).unwrap_or_default(),
-            user: format!("SELECT 1 FROM {quoted}.users WHERE id = ?1"),
+            // Each user is compared twice, as in `Keys::new`.
+            user: format!("SELECT 1 FROM {quoted}.users WHERE id = ?1 AND +id = ?1 COLLATE BINARY"),
             newest: format!(
-                "SELECT uid, created_at FROM {keys} WHERE user_id = ?1 \
-                 ORDER BY created_at DESC, uid ASC LIMIT 1"
+                "SELECT uid, created_at FROM {keys} \
+                 WHERE user_id = ?1 AND +user_id = ?1 COLLATE BINARY ORDER BY created_at DESC, uid ASC LIMIT 1"
             ),
             elsewhere: format!(
                 "SELECT 1 FROM {keys} AS k JOIN {quoted}.s3_files AS f ON f.id = k.s3_file_id \
@@ -68,7 +70,7 @@ impl Rows {
             insert_key: format!(
                 "INSERT INTO {keys} (uid, user_id, s3_file_id, created_at) \
                  SELECT ?1, ?2, f.id, max(?4, coalesce((SELECT max(created_at) FROM {keys} \
-                 WHERE user_id = ?2) + 0.001, ?4)) FROM {quoted}.s3_files AS f WHERE f.uid = ?3"
+                 WHERE user_id = ?2 AND +user_id = ?2 COLLATE BINARY) + 0.001, ?4)) FROM {quoted}.s3_files AS f WHERE f.uid = ?3"
             ),
         }
     }
@@ -82,9 +84,9 @@ impl Rows {
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn has_user(&self, connection: &Connection, user: UserId) -> Result<bool, Error> {
+    pub fn has_user(&self, connection: &Connection, user: UserId<'_>) -> Result<bool, Error> {
         let mut statement = connection.prepare(&self.user)?;
-        statement.bind_integer(1, user.0)?;
+        bind_user(&mut statement, 1, user)?;
         statement.step()
     }
 
@@ -95,10 +97,10 @@ impl Rows {
     pub fn newest(
         &self,
         connection: &Connection,
-        user: UserId,
+        user: UserId<'_>,
     ) -> Result<Option<(KeyUid, Option<f64>)>, Error> {
         let mut statement = connection.prepare(&self.newest)?;
-        statement.bind_integer(1, user.0)?;
+        bind_user(&mut statement, 1, user)?;
         if !statement.step()? {
             return Ok(None);
         }
@@ -147,7 +149,7 @@ impl Rows {
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn insert_file(&self, connection: &Connection, key: &NewKey) -> Result<(), Error> {
+    pub fn insert_file(&self, connection: &Connection, key: &NewKey<'_>) -> Result<(), Error> {
         let mut statement = connection.prepare(&self.insert_file)?;
         statement.bind_text(1, &key.file_uid)?;
         statement.bind_text(2, key.object.as_str())?;
@@ -161,10 +163,10 @@ impl Rows {
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn insert_key(&self, connection: &Connection, key: &NewKey) -> Result<(), Error> {
+    pub fn insert_key(&self, connection: &Connection, key: &NewKey<'_>) -> Result<(), Error> {
         let mut statement = connection.prepare(&self.insert_key)?;
         statement.bind_text(1, key.uid.as_str())?;
-        statement.bind_integer(2, key.user.0)?;
+        bind_user(&mut statement, 2, key.user)?;
         statement.bind_text(3, &key.file_uid)?;
         statement.bind_real(4, key.created_at)?;
         statement.step().map(drop)

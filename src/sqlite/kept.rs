@@ -26,6 +26,8 @@ pub enum Kept {
     KeyByUid,
     /// All keys of a user.
     KeysOfUser,
+    /// Of which types the users of the key rows are.
+    UserTypes,
     /// The text of a JSONB value.
     JsonText,
     /// Whether the key tables are tables.

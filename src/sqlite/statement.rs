@@ -14,8 +14,8 @@ use crate::error::Error;
 pub struct Statement {
     raw: *mut sqlite3_stmt,
     db: *mut sqlite3,
-    /// Which parameter holds a text or a BLOB: the last of them, and each of ours has one at the most.
-    bytes_at: Option<c_int>,
+    /// Which parameters hold a text or a BLOB, a bit for each; ours have few.
+    bytes_at: u32,
 }
 
 impl Statement {
@@ -25,7 +25,7 @@ impl Statement {
         Self {
             raw,
             db,
-            bytes_at: None,
+            bytes_at: 0,
         }
     }
 
@@ -59,7 +59,7 @@ impl Statement {
     /// SQLite's own, such as a text over its length limit.
     pub fn bind_text(&mut self, index: c_int, text: &str) -> Result<(), Error> {
         const UTF8: u8 = 1;
-        self.bytes_at = Some(index);
+        self.bytes_at |= 1 << index;
         // SAFETY: the statement is live and SQLite copies the text (SQLITE_TRANSIENT, -1).
         let result = unsafe {
             sqlite3!(bind_text64(
@@ -79,7 +79,7 @@ impl Statement {
     /// # Errors
     /// SQLite's own, such as a BLOB over its length limit.
     pub fn bind_blob(&mut self, index: c_int, bytes: &[u8]) -> Result<(), Error> {
-        self.bytes_at = Some(index);
+        self.bytes_at |= 1 << index;
         // SAFETY: the statement is live and SQLite copies the bytes (SQLITE_TRANSIENT).
         let result = unsafe {
             sqlite3!(bind_blob64(
@@ -151,8 +151,9 @@ impl Statement {
         // SAFETY: the statement is live. Both results only repeat what was said before.
         unsafe {
             sqlite3!(reset(self.raw));
-            if let Some(index) = self.bytes_at.take() {
-                sqlite3!(bind_null(self.raw, index));
+            while self.bytes_at != 0 {
+                sqlite3!(bind_null(self.raw, self.bytes_at.trailing_zeros() as c_int));
+                self.bytes_at &= self.bytes_at - 1;
             }
         }
     }

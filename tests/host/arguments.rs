@@ -228,16 +228,17 @@ impl ToSql for TextOf {
 fn bound_values_are_taken_as_their_types_say() {
     Process::with_directory().run(|| {
         let (journal, key, token) = journal();
-        let integer = |given| error(format!("journal_key_uid: bad_argument: user_id must be an INTEGER, this is {given}"));
+        let refused = |given| error(format!("journal_key_uid: bad_argument: user_id must be an INTEGER{given}"));
+        let either = |given| refused(format!(" or TEXT of 1 to 255 bytes, this is {given}"));
         let cases: [(&dyn ToSql, Result<Value, Failure>); 8] = [
             (&7, text("oseh_ujmk_1")),
             (&7.0, text("oseh_ujmk_1")),
-            (&7.5, integer("REAL")),
-            (&f64::INFINITY, integer("REAL")),
-            (&f64::NAN, integer("NULL")), // SQLite binds it so
-            (&"7", integer("TEXT of 1 byte")),
-            (&TextOf(b"\xff\xfe"), integer("TEXT of 2 bytes")),
-            (&b"7".as_slice(), integer("BLOB of 1 byte")),
+            (&7.5, either("REAL")),
+            (&f64::INFINITY, either("REAL")),
+            (&f64::NAN, either("NULL")), // SQLite binds it so
+            (&"7", refused(", as in the key rows, this is TEXT of 1 byte".to_owned())),
+            (&TextOf(b"\xff\xfe"), either("TEXT of 2 bytes, not UTF-8")),
+            (&b"7".as_slice(), either("BLOB of 1 byte")),
         ];
         for (user, expected) in cases {
             assert_eq!(journal.ask("SELECT journal_key_uid(?)", [user]), expected);

@@ -29,4 +29,5 @@ mod rows;
 mod schema;
 mod secrets;
 mod sqlite_errors;
+mod users;
 mod words;

@@ -16,13 +16,21 @@ const NO_TOKEN: Means = Means::Final(
     "not a Fernet token under key \"oseh_ujmk_1\"",
 );
 
+const OTHER_TYPE_1: Means = Means::Raised(
+    "bad_argument",
+    "user_id must be an INTEGER, as in the key rows, this is TEXT of 1 byte",
+);
+const OTHER_TYPE_2: Means = Means::Raised(
+    "bad_argument",
+    "user_id must be an INTEGER, as in the key rows, this is TEXT of 2 bytes",
+);
 const NO_TOKEN_AT_ALL: Means = Means::Final("token_invalid", "not a Fernet token under any key");
 
 /// The values tried in each argument's place, after what is said of a value that is refused there.
 pub(crate) const PLACES: &[(&str, &str, Values)] = &[
     (
         "user_id",
-        "user_id must be an INTEGER",
+        "user_id must be an INTEGER or TEXT of 1 to 255 bytes",
         &[
             ("7", Means::Usual),
             ("7.0", Means::Usual),
@@ -33,10 +41,21 @@ pub(crate) const PLACES: &[(&str, &str, Values)] = &[
             ("-9007199254740992.0", Means::Refused("REAL")),
             ("9e999", Means::Refused("REAL")),
             ("-9e999", Means::Refused("REAL")),
-            ("'7'", Means::Refused("TEXT of 1 byte")),
+            ("'7'", OTHER_TYPE_1),
             ("''", Means::Refused("TEXT of 0 bytes")),
-            ("'7' || char(0)", Means::Refused("TEXT of 2 bytes")),
-            ("CAST(x'ff' AS TEXT)", Means::Refused("TEXT of 1 byte")),
+            ("'7' || char(0)", OTHER_TYPE_2),
+            (
+                "CAST(x'ff' AS TEXT)",
+                Means::Refused("TEXT of 1 byte, not UTF-8"),
+            ),
+            (
+                KEY,
+                Means::Refused("TEXT of 11 bytes that looks like a key_uid"),
+            ),
+            (
+                "journal_encrypt(7, '')",
+                Means::Refused("TEXT of 100 bytes that looks like a token"),
+            ),
             (HUGE, Means::Refused("TEXT of 1048576 bytes")),
             ("x'37'", Means::Refused("BLOB of 1 byte")),
             ("x''", Means::Refused("BLOB of 0 bytes")),
@@ -211,7 +230,7 @@ pub(crate) const PLACES: &[(&str, &str, Values)] = &[
     ),
     (
         "user_ids",
-        "user_ids must be an INTEGER or a JSON array of them",
+        "user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these",
         &[
             ("7", Means::Usual),
             ("7.0", Means::Usual),
@@ -227,11 +246,12 @@ pub(crate) const PLACES: &[(&str, &str, Values)] = &[
             ("x'37'", Means::Refused("BLOB of 1 byte")),
             ("x''", Means::Refused("BLOB of 0 bytes")),
             ("''", Means::Refused("TEXT of 0 bytes")),
-            ("'7'", Means::Refused("TEXT of 1 byte")),
+            ("'7'", OTHER_TYPE_1),
             ("'[7'", Means::Refused("TEXT of 2 bytes")),
             ("'[7.5]'", Means::Refused("TEXT of 5 bytes")),
             ("'[null]'", Means::Refused("TEXT of 6 bytes")),
-            ("'[\"7\"]'", Means::Refused("TEXT of 5 bytes")),
+            ("'[\"7\"]'", OTHER_TYPE_1),
+            ("'[\"\"]'", Means::Refused("TEXT of 4 bytes")),
             ("'[7]' || char(0)", Means::Refused("TEXT of 4 bytes")),
             ("CAST(x'ff' AS TEXT)", Means::Refused("TEXT of 1 byte")),
             (HUGE, Means::Refused("TEXT of 1048576 bytes")),

@@ -190,6 +190,24 @@ pub(crate) fn deserialize(connection: &Connection, bytes: &[u8]) {
     }
 }
 
+/// The SQL of the statements that are open on the connection, with what is bound to them.
+pub(crate) fn bound_statements(connection: &Connection) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut statement = ptr::null_mut();
+    loop {
+        // SAFETY: the connection is open; each statement was just listed by it, and the text is ours to free.
+        unsafe {
+            statement = ffi::sqlite3_next_stmt(connection.handle(), statement);
+            if statement.is_null() {
+                return found;
+            }
+            let sql = ffi::sqlite3_expanded_sql(statement);
+            found.push(CStr::from_ptr(sql).to_string_lossy().into_owned());
+            ffi::sqlite3_free(sql.cast());
+        }
+    }
+}
+
 /// Bytes that SQLite has allocated in this process.
 pub(crate) fn memory_used() -> i64 {
     // SAFETY: takes nothing.

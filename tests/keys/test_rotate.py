@@ -123,8 +123,10 @@ def test_a_clock_that_ran_ahead_does_not_keep_an_old_key_in_front(users, store):
 
 REFUSED = {
     "SELECT journal_rotate_key(9)": "journal_rotate_key: bad_argument: there is no user 9",
-    "SELECT journal_rotate_key(NULL)": "journal_rotate_key: bad_argument: user_id must be an INTEGER, this is NULL",
-    "SELECT journal_create_key('x')": "journal_create_key: bad_argument: user_id must be an INTEGER, this is TEXT of 1 byte",
+    "SELECT journal_rotate_key(NULL)": "journal_rotate_key: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is NULL",
+    "SELECT journal_create_key(x'01')":
+        "journal_create_key: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is BLOB of 1 byte",
+    "SELECT journal_rotate_key('1')": "journal_rotate_key: bad_argument: there is no user (TEXT of 1 byte)",
     "SELECT journal_rotate_key(1, -1)":
         "journal_rotate_key: bad_argument: min_age_seconds must be a number that is not negative, this is INTEGER",
     "SELECT journal_rotate_key(1, NULL)":

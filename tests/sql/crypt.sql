@@ -45,10 +45,10 @@ SELECT journal_encrypt(1, NULL), journal_encrypt(NULL, NULL), journal_encrypt('x
 
 -- Nothing else does.
 SELECT journal_encrypt(NULL, 'Dear diary');
---! journal_encrypt: bad_argument: user_id must be an INTEGER, this is NULL
+--! journal_encrypt: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is NULL
 SELECT journal_encrypt(1, 'Dear diary', NULL);
 --! journal_encrypt: bad_argument: key_uid must be TEXT, this is NULL
 SELECT journal_decrypt(NULL, 'oseh_ujmk_1', 'gAAAAA');
---! journal_decrypt: bad_argument: user_id must be an INTEGER, this is NULL
+--! journal_decrypt: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is NULL
 SELECT journal_key_uid(NULL);
---! journal_key_uid: bad_argument: user_id must be an INTEGER, this is NULL
+--! journal_key_uid: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is NULL

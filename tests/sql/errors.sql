@@ -52,11 +52,11 @@ SELECT journal_try_decrypt(1, 'oseh_ujmk_1', 'Dear diary'), journal_check(1, 'os
 
 -- Swapped arguments.
 SELECT journal_encrypt('Dear diary', 1);
---! journal_encrypt: bad_argument: user_id must be an INTEGER, this is TEXT of 10 bytes
+--! journal_encrypt: bad_argument: user_id must be an INTEGER, as in the key rows, this is TEXT of 10 bytes
 SELECT journal_encrypt(1, 'oseh_ujmk_1', 'Dear diary');
 --! journal_encrypt: key_not_found: user 1 has no key (TEXT of 10 bytes)
 SELECT journal_encrypt('oseh_ujmk_1', 'Dear diary', 1);
---! journal_encrypt: bad_argument: user_id must be an INTEGER, this is TEXT of 11 bytes
+--! journal_encrypt: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is TEXT of 11 bytes that looks like a key_uid
 SELECT journal_encrypt(1, 'Dear diary', x'6f7365');
 --! journal_encrypt: bad_argument: key_uid must be TEXT, this is BLOB of 3 bytes
 SELECT journal_decrypt(1, journal_encrypt(1, 'Dear diary'), 'oseh_ujmk_1');
@@ -64,11 +64,11 @@ SELECT journal_decrypt(1, journal_encrypt(1, 'Dear diary'), 'oseh_ujmk_1');
 SELECT journal_decrypt(1, 1, 'gAAAAA');
 --! journal_decrypt: bad_argument: key_uid must be TEXT, this is INTEGER
 SELECT journal_decrypt(1.5, NULL, 'gAAAAA');
---! journal_decrypt: bad_argument: user_id must be an INTEGER, this is REAL
+--! journal_decrypt: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is REAL
 SELECT journal_decrypt('1', NULL, 'gAAAAA');
---! journal_decrypt: bad_argument: user_id must be an INTEGER, this is TEXT of 1 byte
+--! journal_decrypt: bad_argument: user_id must be an INTEGER, as in the key rows, this is TEXT of 1 byte
 SELECT journal_check(x'31', NULL, 'gAAAAA');
---! journal_check: bad_argument: user_id must be an INTEGER, this is BLOB of 1 byte
+--! journal_check: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is BLOB of 1 byte
 SELECT journal_decrypt(1, 'oseh_ujmk_1', 7);
 --! journal_decrypt: bad_argument: token must be TEXT, this is INTEGER
 

@@ -81,7 +81,7 @@ SELECT journal_decrypt_item(1, NULL, 'gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD0h7f2YboZ
 
 -- The rest is as for journal_encrypt and journal_decrypt.
 SELECT journal_encrypt_item(NULL, '{}');
---! journal_encrypt_item: bad_argument: user_id must be an INTEGER, this is NULL
+--! journal_encrypt_item: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is NULL
 SELECT journal_encrypt_item(4, '{}');
 --! journal_encrypt_item: no_key: user 4 has no key
 SELECT journal_decrypt_item(1, NULL, 'gAAAAA');

@@ -37,13 +37,13 @@ SELECT json_extract(p, '$.ready'), json_extract(p, '$.failed') FROM (SELECT jour
 SELECT json_extract(journal_prefetch('[]'), '$.ready');
 --> 0
 SELECT journal_prefetch(NULL);
---! journal_prefetch: bad_argument: user_ids must be an INTEGER or a JSON array of them, this is NULL
+--! journal_prefetch: bad_argument: user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is NULL
 SELECT journal_prefetch('Dear diary');
---! journal_prefetch: bad_argument: user_ids must be an INTEGER or a JSON array of them, this is TEXT of 10 bytes
+--! journal_prefetch: bad_argument: user_id must be an INTEGER, as in the key rows, this is TEXT of 10 bytes
 SELECT journal_prefetch('[1, "Dear diary"]');
---! journal_prefetch: bad_argument: user_ids must be an INTEGER or a JSON array of them, this is TEXT of 17 bytes
+--! journal_prefetch: bad_argument: user_id must be an INTEGER, as in the key rows, this is TEXT of 10 bytes
 SELECT journal_prefetch('[1.5]');
---! journal_prefetch: bad_argument: user_ids must be an INTEGER or a JSON array of them, this is TEXT of 5 bytes
+--! journal_prefetch: bad_argument: user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is TEXT of 5 bytes
 
 SELECT key_uid, object, typeof(age), stale FROM journal_cache ORDER BY key_uid LIMIT 2;
 --> oseh_ujmk_1|s3_files/journals/keys/master/oseh_ujmk_1|real|0

@@ -48,7 +48,7 @@ SELECT journal_rewrap(1, 'oseh_ujmk_2_old', old) FROM entry;
 SELECT journal_rewrap(4, NULL, 'gAAAAA');
 --! journal_rewrap: no_key: user 4 has no key
 SELECT journal_rewrap(NULL, NULL, 'gAAAAA');
---! journal_rewrap: bad_argument: user_id must be an INTEGER, this is NULL
+--! journal_rewrap: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is NULL
 -- The current key is the one that is lost: nothing can be put under it.
 SELECT journal_rewrap(3, 'oseh_ujmk_3_good', journal_encrypt(3, 'dear diary', 'oseh_ujmk_3_good'));
 --! journal_rewrap: key_lost: key "oseh_ujmk_3_lost": its object is not in the key store

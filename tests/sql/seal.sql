@@ -35,9 +35,9 @@ SELECT token FROM journal_seal(4, 'Dear diary');
 SELECT token FROM journal_seal(5, 'Dear diary');
 --! journal_seal: key_lost: key "oseh_ujmk_5_lost": its object is not in the key store
 SELECT token FROM journal_seal('Dear diary', 1);
---! journal_seal: bad_argument: user_id must be an INTEGER, this is TEXT of 10 bytes
+--! journal_seal: bad_argument: user_id must be an INTEGER, as in the key rows, this is TEXT of 10 bytes
 SELECT token FROM journal_seal(NULL, 'Dear diary');
---! journal_seal: bad_argument: user_id must be an INTEGER, this is NULL
+--! journal_seal: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is NULL
 SELECT token FROM journal_seal(1);
 --! journal_seal: bad_argument: it takes (user_id, plaintext), each given
 SELECT token FROM journal_seal;

@@ -79,14 +79,14 @@ def test_a_prefetch_from_a_dead_store_ends_within_one_timeout_or_two(scene):
 @pytest.mark.parametrize(
     "argument, named",
     [
-        (None, "user_ids must be an INTEGER or a JSON array of them, this is NULL"),
-        (7.5, "user_ids must be an INTEGER or a JSON array of them, this is REAL"),
-        (b"[7]", "user_ids must be an INTEGER or a JSON array of them, this is BLOB of 3 bytes"),
-        ("", "user_ids must be an INTEGER or a JSON array of them, this is TEXT of 0 bytes"),
-        ("7", "user_ids must be an INTEGER or a JSON array of them, this is TEXT of 1 byte"),
-        ('[7, "x"]', "user_ids must be an INTEGER or a JSON array of them, this is TEXT of 8 bytes"),
-        ("[7.5]", "user_ids must be an INTEGER or a JSON array of them, this is TEXT of 5 bytes"),
-        ("[" * 100_000, "user_ids must be an INTEGER or a JSON array of them, this is TEXT of 100000 bytes"),
+        (None, "user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is NULL"),
+        (7.5, "user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is REAL"),
+        (b"[7]", "user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is BLOB of 3 bytes"),
+        ("", "user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is TEXT of 0 bytes"),
+        ("7", "user_id must be an INTEGER, as in the key rows, this is TEXT of 1 byte"),
+        ('[7, "x"]', "user_id must be an INTEGER, as in the key rows, this is TEXT of 1 byte"),
+        ("[7.5]", "user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is TEXT of 5 bytes"),
+        ("[" * 100_000, "user_ids must be an INTEGER, TEXT of 1 to 255 bytes or a JSON array of these, this is TEXT of 100000 bytes"),
     ],
 )
 def test_a_prefetch_of_anything_else_is_refused(argument, named, scene):

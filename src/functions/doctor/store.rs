@@ -130,7 +130,8 @@ pub(super) fn newest_key(session: &Session) -> Result<Finding, Error> {
         Ok(None) => return Ok(warning(NAME, "there is no key row yet")),
         Err(error) => return Ok(failed(NAME, error.to_string())),
     };
-    let label = format!("the current key of user {}", user.0);
+    let user = user.get();
+    let label = format!("the current key of user {user}");
     let outcome = session.current_key(user).and_then(|row| row.name());
     let name = match outcome {
         Ok(name) => name,
