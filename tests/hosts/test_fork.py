@@ -11,7 +11,6 @@ import textwrap
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 import pytest
 from conftest import LIBRARY
@@ -97,19 +96,6 @@ SCRIPT = """
 """
 
 
-@dataclass(frozen=True)
-class Held(faults.Fault):
-    """The right answer, when the test lets it go."""
-
-    go: threading.Event
-
-    def act(self, exchange, upstream):
-        response = upstream.fetch(exchange.request)
-        while not self.go.is_set():
-            exchange.pause(0.02)
-        exchange.send(response)
-
-
 @pytest.fixture
 def scene(rclone, tmp_path):
     with Scene(rclone, tmp_path) as scene:
@@ -124,7 +110,7 @@ def test_children_forked_in_the_middle_of_a_fetch(scene):
     def first_of_the_slow(request):
         if request.path == slow_path and not held:
             held.append(request)
-            return Held(go)
+            return faults.Held(go, served=True)
         return None
 
     scene.proxy.faults = first_of_the_slow
@@ -227,7 +213,7 @@ def test_a_child_of_a_child_has_its_own_too(scene):
 
 def test_a_child_forked_where_the_host_is_asked_whether_to_wait_gets_an_error_and_its_parent_the_key(scene):
     fernet, go = Fernet(scene.add_key(SLOW)), threading.Event()
-    scene.proxy.faults = lambda request: Held(go)
+    scene.proxy.faults = lambda request: faults.Held(go, served=True)
     script = """
         import apsw, json, os, sys
         _, database, library, uid = sys.argv

@@ -10,11 +10,10 @@ import textwrap
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from conftest import LIBRARY, PREFIX
 from host import Host
-from servers.faults import ACCESS_DENIED, Fault, Status
+from servers.faults import ACCESS_DENIED, Held, Status
 from servers.message import Response, headers
 from stores import ADMIN, Bucket, admin, rows
 
@@ -190,18 +189,6 @@ def test_an_outage_is_told_and_the_same_call_completes_later(users, bucket):
         assert host.error("SELECT journal_shred_key(1, ?)", uid) == KEPT.format("store_unavailable", uid, "connection refused")
         bucket.proxy.listen()
         assert json.loads(host.value("SELECT journal_shred_key(1, ?)", uid))["gone"]
-
-
-@dataclass(frozen=True)
-class Held(Fault):
-    """The right answer, when the test lets the request through."""
-
-    go: threading.Event
-
-    def act(self, exchange, upstream):
-        while not self.go.is_set():
-            exchange.pause(0.02)
-        exchange.send(upstream.fetch(exchange.request))
 
 
 def test_a_key_is_not_served_on_where_its_shredding_was_interrupted(users, bucket):

@@ -6,8 +6,6 @@ import time
 
 import pytest
 
-from servers.ceph import Ceph
-
 from .cluster import Cluster
 from .journal import Bucket, Journal
 
@@ -25,9 +23,8 @@ def program():
 
 
 @pytest.fixture(scope="session")
-def bucket(program):
-    with Ceph() as server:
-        yield Bucket(server)
+def bucket(program, ceph):
+    return Bucket(ceph)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What can go wrong between a client and an S3 server, one class a fault, for `FaultProxy`."""
 
+import threading
 from dataclasses import KW_ONLY, dataclass
 
 from .message import Response, headers
@@ -23,6 +24,20 @@ class Fault:
 @dataclass(frozen=True)
 class Latency(Fault):
     """The right answer, `delay` seconds late."""
+
+
+@dataclass(frozen=True)
+class Held(Fault):
+    """The right answer, when the test sets `go`; the server sees the request then, or (`served`) before."""
+
+    go: threading.Event
+    served: bool = False
+
+    def act(self, exchange, upstream):
+        response = upstream.fetch(exchange.request) if self.served else None
+        while not self.go.is_set():
+            exchange.pause(0.02)
+        exchange.send(response or upstream.fetch(exchange.request))
 
 
 @dataclass(frozen=True)

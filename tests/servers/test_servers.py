@@ -18,22 +18,9 @@ from .daemon import Daemon, ServerFailed
 from .message import Response
 from .metadata import EcsCredentials, Imds, Sts
 from .proxy import FaultProxy
-from .rclone import Rclone
 from .s3 import S3Client
 
 ODD_KEYS = ["a b", "é/日本/😀", "x+y&z=1?#%25", "*'()!~-._@:,;$", "a//b", "a\tb"]
-
-
-@pytest.fixture(scope="module")
-def ceph():
-    with Ceph() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def rclone():
-    with Rclone() as server:
-        yield server
 
 
 @pytest.fixture(params=["ceph", "rclone"])
@@ -144,7 +131,7 @@ def test_conditional_requests(ceph, bucket):
 
 
 def test_another_user_has_no_rights_but_those_of_a_bucket_policy(ceph, bucket):
-    s3, user = owner(ceph), ceph.create_user("reader")
+    s3, user = owner(ceph), ceph.create_user("guest")
     reader = owner(ceph, access_key=user.access_key, secret_key=user.secret_key)
     s3.create_bucket(bucket)
     s3.put(bucket, "key", b"bytes")
