@@ -9,6 +9,7 @@
 //! One lock guards the entries, and nothing waits while it is held. A forked child gets a cache of its
 //! own: it must not touch its parent's locks, threads or sockets.
 
+mod ages;
 mod breaker;
 mod bypass;
 mod contents;
@@ -19,11 +20,11 @@ mod report;
 mod verdict;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use once_cell::race::OnceBox;
 
+use self::ages::milliseconds;
 use self::breaker::Breaker;
 pub use self::bypass::Probe;
 use self::contents::Contents;
@@ -141,36 +142,9 @@ impl Cache {
         }
     }
 
-    fn is_fresh(&self, entry: &Entry, now: u64) -> bool {
-        now < entry
-            .checked
-            .load(Ordering::Relaxed)
-            .saturating_add(self.ttl)
-    }
-
-    fn may_serve_stale(&self, entry: &Entry) -> bool {
-        let end = self.ttl.saturating_add(self.stale);
-        self.now() < entry.checked.load(Ordering::Relaxed).saturating_add(end)
-    }
-
-    /// When a key checked at `checked` is to be checked again: in the last third of its TTL, each at
-    /// another moment, so that keys that came together are not asked for together.
-    fn due(&self, checked: u64) -> u64 {
-        let percent = 65 + u64::from(crate::store::random_percent()) * 30 / 100;
-        checked.saturating_add(self.ttl / 100 * percent)
-    }
-
-    fn now(&self) -> u64 {
-        (self.clock)()
-    }
-
     fn contents(&self) -> MutexGuard<'_, Contents> {
         lock(&self.contents)
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

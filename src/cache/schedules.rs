@@ -2,6 +2,7 @@
 //! schedules`). A wait never ends by time here, so that a waiter whom nobody wakes is a deadlock, which shuttle reports.
 
 use std::collections::HashMap as Counts;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex as StdMutex, OnceLock, PoisonError};
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Condvar;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::breaker::PAUSE;

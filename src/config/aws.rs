@@ -8,12 +8,12 @@ use time::format_description::well_known::Rfc3339;
 use url::Url;
 
 use super::endpoint::Endpoints;
+use super::environment::{ConfigError, Environment, bad};
 use super::metadata::{Container, Instance};
 use super::no_proxy::NoProxy;
 use super::partition::{Partition, Variant};
 use super::profile::{Profile, ProfileFiles};
 use super::s3::S3Settings;
-use super::{ConfigError, Environment, bad};
 use crate::secret::SecretString;
 
 const DEFAULT_REGION: &str = "us-east-1";

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use super::environment::{ConfigError, Environment, bad};
 use super::profile::Profile;
-use super::{ConfigError, Environment, bad};
 
 /// Where services are, other than at Amazon's own addresses
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).

@@ -7,8 +7,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::endpoint::{address, endpoint, has_no_user, is_loopback};
+use super::environment::{ConfigError, Environment, bad, seconds};
 use super::profile::Profile;
-use super::{ConfigError, Environment, bad, seconds};
 use crate::secret::SecretString;
 
 /// `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `AWS_CONTAINER_CREDENTIALS_FULL_URI`.

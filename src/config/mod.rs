@@ -6,19 +6,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
-use url::Url;
 
 pub mod aws;
 pub mod bucket;
 mod endpoint;
+mod environment;
+mod location;
 pub mod metadata;
 mod no_proxy;
 pub mod partition;
@@ -28,42 +26,12 @@ pub mod s3;
 pub use aws::Aws;
 pub(crate) use aws::is_region;
 pub use bucket::Bucket;
+pub use environment::ConfigError;
+use environment::{Environment, bad};
+pub use location::StoreLocation;
 pub use no_proxy::NoProxy;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();
-
-/// A variable whose value cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    variable: &'static str,
-    reason: &'static str,
-}
-
-impl ConfigError {
-    pub(crate) fn new(variable: &'static str, reason: &'static str) -> Self {
-        Self { variable, reason }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.variable, self.reason)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// Where key objects are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreLocation {
-    /// A bucket.
-    S3 {
-        /// Which one.
-        bucket: Bucket,
-    },
-    /// An absolute directory; object names are paths below it.
-    Directory(PathBuf),
-}
 
 /// Which functions manage keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,18 +75,6 @@ pub struct Config {
     pub unknown: Vec<String>,
     /// How to reach S3.
     pub aws: Aws,
-}
-
-impl fmt::Display for StoreLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::S3 { bucket } => write!(f, "s3://{bucket}"),
-            Self::Directory(root) => match Url::from_file_path(root) {
-                Ok(url) => url.fmt(f),
-                Err(()) => Err(fmt::Error),
-            },
-        }
-    }
 }
 
 impl Config {
@@ -183,7 +139,7 @@ impl Config {
         }
         let store = environment
             .text("JOURNAL_KEY_STORE")?
-            .map(|text| store(&text))
+            .map(|text| StoreLocation::parse(&text))
             .transpose()?;
         let is_s3 = matches!(store, Some(StoreLocation::S3 { .. }));
         Ok(Self {
@@ -203,7 +159,7 @@ impl Config {
                 .get(),
             schema,
             replicated,
-            admin: environment.admin()?,
+            admin: Admin::read(environment)?,
             unknown: Vec::new(),
             aws: match is_s3 {
                 true => Aws::read(environment, allow_http)?,
@@ -217,99 +173,14 @@ impl Config {
     }
 }
 
-fn bad(variable: &'static str, reason: &'static str) -> ConfigError {
-    ConfigError::new(variable, reason)
-}
-
-fn seconds(variable: &'static str, text: &str) -> Result<Duration, ConfigError> {
-    /// A century: far enough, and far from where adding times could overflow.
-    const MOST: f64 = 3.2e9;
-    let seconds: f64 = text.parse().map_err(|_| bad(variable, "not a number"))?;
-    match (0.0..=MOST).contains(&seconds) {
-        true => Ok(Duration::from_secs_f64(seconds)),
-        false => Err(bad(variable, "not a number of seconds")),
-    }
-}
-
-fn store(text: &str) -> Result<StoreLocation, ConfigError> {
-    const VARIABLE: &str = "JOURNAL_KEY_STORE";
-    if let Some(bucket) = text.strip_prefix("s3://") {
-        return Bucket::parse(bucket)
-            .map(|bucket| StoreLocation::S3 { bucket })
-            .map_err(|reason| bad(VARIABLE, reason));
-    }
-    if text.starts_with("file://") {
-        return Url::parse(text)
-            .ok()
-            // A bare # or ? would cut the path short.
-            .filter(|url| url.query().is_none() && url.fragment().is_none())
-            .and_then(|url| url.to_file_path().ok())
-            .filter(|path| path.is_absolute())
-            .map(StoreLocation::Directory)
-            .ok_or(bad(
-                VARIABLE,
-                "not an absolute directory after file://, as a URL: %23 for #, %3F for ?",
-            ));
-    }
-    Err(bad(VARIABLE, "neither s3://bucket nor file:///directory"))
-}
-
-/// Variables by name; an empty one counts as unset, as the AWS command line has it.
-struct Environment<'a>(&'a dyn Fn(&str) -> Option<OsString>);
-
-impl Environment<'_> {
-    fn raw(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
-        self.0(variable)
-            .map(|value| value.into_string().map_err(|_| bad(variable, "not UTF-8")))
-            .transpose()
-    }
-
-    fn text(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
-        Ok(self.raw(variable)?.filter(|text| !text.is_empty()))
-    }
-
-    fn number<T: FromStr>(&self, variable: &'static str) -> Result<Option<T>, ConfigError> {
-        self.text(variable)?
-            .map(|text| text.parse().map_err(|_| bad(variable, "not a number")))
-            .transpose()
-    }
-
-    fn count(
-        &self,
-        variable: &'static str,
-        default: usize,
-        most: usize,
-    ) -> Result<NonZeroUsize, ConfigError> {
-        let count = self.number(variable)?.unwrap_or(default);
-        match NonZeroUsize::new(count) {
-            Some(count) if count.get() <= most => Ok(count),
-            Some(_) => Err(bad(variable, "too large")),
-            None => Err(bad(variable, "must be at least 1")),
-        }
-    }
-
-    fn seconds(&self, variable: &'static str, default: f64) -> Result<Duration, ConfigError> {
-        match self.text(variable)? {
-            Some(text) => seconds(variable, &text),
-            None => Ok(Duration::from_secs_f64(default)),
-        }
-    }
-
-    fn admin(&self) -> Result<Admin, ConfigError> {
+impl Admin {
+    fn read(environment: &Environment<'_>) -> Result<Self, ConfigError> {
         const VARIABLE: &str = "JOURNAL_ADMIN";
-        match self.text(VARIABLE)?.as_deref() {
-            None | Some("0") => Ok(Admin::None),
-            Some("create") => Ok(Admin::Create),
-            Some("1") => Ok(Admin::All),
+        match environment.text(VARIABLE)?.as_deref() {
+            None | Some("0") => Ok(Self::None),
+            Some("create") => Ok(Self::Create),
+            Some("1") => Ok(Self::All),
             Some(_) => Err(bad(VARIABLE, "neither 0, nor create, nor 1")),
-        }
-    }
-
-    fn switch(&self, variable: &'static str) -> Result<bool, ConfigError> {
-        match self.text(variable)?.as_deref() {
-            None | Some("0") => Ok(false),
-            Some("1") => Ok(true),
-            Some(_) => Err(bad(variable, "neither 0 nor 1")),
         }
     }
 }

@@ -2,8 +2,8 @@
 //! (<https://docs.aws.amazon.com/cli/latest/topic/s3-config.html>).
 
 use super::aws::{Settings, truth};
+use super::environment::{ConfigError, bad};
 use super::partition::Variant;
-use super::{ConfigError, bad};
 
 /// How S3 is asked.
 #[derive(Debug)]

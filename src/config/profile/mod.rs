@@ -7,7 +7,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::{ConfigError, Environment, bad};
+use super::environment::{ConfigError, Environment, bad};
 use crate::secret::{SecretBytes, SecretString};
 
 /// Far more than any of these files has.
