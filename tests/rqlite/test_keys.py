@@ -166,9 +166,9 @@ def test_audit_and_search_run_over_a_backup(journal, user, operator):
     uid = journal.write(user)
     journal.check()
     operator.path.write_bytes(journal.cluster.followers()[0].backup())
-    assert f"{user}|entry|1|1|0|0|0|0" in operator.recipe("audit", user_id=user)
+    assert "(all)|entry|1|1|0|0|0|0" in operator.recipe("audit", user_id=user)
     [found] = operator.recipe("search", user_id=user, words="of the journal")
-    assert journal.entries[uid][1][:30] in found
+    assert journal.entries[uid][1][:30] in found.replace("[", "").replace("]", "")
 
 
 @pytest.mark.parametrize("statement", [
