@@ -29,6 +29,8 @@ pub struct Aws {
     pub endpoint: Option<Url>,
     /// `AWS_ENDPOINT_URL_STS`, `AWS_ENDPOINT_URL`, or the profile's for STS.
     pub sts_endpoint: Option<Url>,
+    /// `AWS_ENDPOINT_URL_SSO`, `AWS_ENDPOINT_URL`, or the profile's for IAM Identity Center.
+    pub sso_endpoint: Option<Url>,
     /// Which of Amazon's hosts are asked.
     pub variant: Variant,
     /// What is S3's alone.
@@ -93,6 +95,7 @@ impl Aws {
     ) -> Result<Self, ConfigError> {
         let files = ProfileFiles::of(environment)?;
         let profile = files.read()?;
+        let profile = profile.profile(profile.name());
         let endpoints = Endpoints {
             environment,
             profile: &profile,
@@ -124,10 +127,15 @@ impl Aws {
         let s3 = S3Settings::read(&settings, variant)?;
         let region = region(environment, &profile)?;
         let endpoint = endpoints.of("AWS_ENDPOINT_URL_S3", "s3")?;
+        let sso_endpoint = endpoints.of("AWS_ENDPOINT_URL_SSO", "sso")?;
         let sts_endpoint = endpoints.of("AWS_ENDPOINT_URL_STS", "sts")?;
         let partition = Partition::of(region.as_deref().unwrap_or(DEFAULT_REGION));
         // As the AWS command line has it: nobody can tell whether an endpoint of one's own is one of these.
-        for (endpoint, variant) in [(&endpoint, s3.variant), (&sts_endpoint, variant)] {
+        for (endpoint, variant) in [
+            (&endpoint, s3.variant),
+            (&sts_endpoint, variant),
+            (&sso_endpoint, variant),
+        ] {
             match endpoint {
                 Some(_) if variant.fips => {
                     return Err(bad(FIPS, "not with an endpoint of your own"));
@@ -148,6 +156,7 @@ impl Aws {
             region,
             endpoint,
             sts_endpoint,
+            sso_endpoint,
             variant,
             s3,
             global_sts: match settings

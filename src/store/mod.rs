@@ -6,6 +6,7 @@ mod error;
 mod http;
 mod resolver;
 mod retry;
+mod signature;
 mod wiping;
 pub(crate) use retry::random_percent;
 pub mod s3;

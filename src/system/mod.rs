@@ -4,3 +4,4 @@
 mod allocator;
 pub mod locked;
 pub mod process;
+pub(crate) mod program;

@@ -30,10 +30,7 @@ REFUSED = {
     "proxy_ca_bundle": "/ca.pem",
     "proxy_client_cert": "/client.pem",
     "proxy_use_forwarding_for_https": "true",
-    **dict.fromkeys(["source_profile", "credential_source", "external_id", "duration_seconds", "mfa_serial"], "x\nrole_arn = r"),
-    **dict.fromkeys(["sso_session", "sso_account_id", "sso_role_name", "sso_start_url", "sso_region"], "x\nsso_account_id = 1"),
-    "credential_process": "/bin/true",
-    "login_session": "arn",
+    "mfa_serial": "arn:aws:iam::123456789012:mfa/me\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = default",
 }
 
 

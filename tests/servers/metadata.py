@@ -1,14 +1,18 @@
-"""The services that hand out AWS credentials, as AWS documents them: EC2 metadata, ECS and STS.
+"""The services that hand out AWS credentials, as AWS documents them: EC2 metadata, ECS, STS and IAM Identity Center.
 
 For an outage of one of them, put a `FaultProxy` before it.
 """
 
+import hashlib
+import json
+import re
 import secrets
 import time
 
 from .credentials import Credentials
 from .listener import Listener
 from .message import Response, headers
+from .s3 import signed
 
 _STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 _ROLES = "/latest/meta-data/iam/security-credentials/"
@@ -111,12 +115,88 @@ class Sts(Listener):
             return _sts_error("ValidationError")
         if parameters.get("WebIdentityToken") != self.token:
             return _sts_error("InvalidIdentityToken")
-        c, session = self.credentials, parameters["RoleSessionName"]
-        return _xml(200, f"""\
-<AssumeRoleWithWebIdentityResponse xmlns="{_STS_NAMESPACE}">
-  <AssumeRoleWithWebIdentityResult>
+        return _assumed("AssumeRoleWithWebIdentity", self.credentials, parameters["RoleSessionName"])
+
+
+class Roles(Listener):
+    """AssumeRole (AWS_ENDPOINT_URL_STS), which verifies signatures.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+    `callers` are the `Credentials` that it knows, `roles` those that it gives for a role's ARN; what it gives it knows too.
+    `assumed` has the parameters of each request that was answered well.
+    """
+
+    def __init__(self, callers, roles, region="us-east-1"):
+        self.callers, self.roles, self.region, self.assumed = list(callers), roles, region, []
+        super().__init__()
+
+    def respond(self, request):
+        parameters = {name: values[0] for name, values in request.form.items()}
+        if request.query or parameters.get("Action") != "AssumeRole" or parameters.get("Version") != "2011-06-15":
+            return _sts_error("InvalidAction")
+        caller = self._caller(request)
+        if caller is None:
+            return _sts_error("SignatureDoesNotMatch", 403)
+        if parameters.get("RoleArn") not in self.roles:
+            return _sts_error("AccessDenied", 403)
+        self.assumed.append({**parameters, "caller": caller.session_token})
+        given = self.roles[parameters["RoleArn"]]
+        self.callers.append(given)
+        return _assumed("AssumeRole", given, parameters["RoleSessionName"])
+
+    def _caller(self, request):
+        """Whose signature a request has; None where it is nobody's."""
+        form = r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8}/([\w-]+)/sts/aws4_request),\s*SignedHeaders=([\w;-]+),\s*Signature=(\w+)"
+        match = re.fullmatch(form, request.headers.get("Authorization", ""))
+        if not match or match[3] != self.region:
+            return None
+        access_key, scope, _, names, signature = match.groups()
+        lines = [f"{name}:{' '.join(request.headers.get(name, '').split())}" for name in names.split(";")]
+        digest = hashlib.sha256(request.body).hexdigest()
+        canonical = "\n".join([request.method, request.path, "", *lines, "", names, digest])
+        token, date = request.headers.get("X-Amz-Security-Token"), request.headers["X-Amz-Date"]
+        for caller in self.callers:
+            is_whole = {"host", "x-amz-date", *(["x-amz-security-token"] if token else [])} <= set(names.split(";"))
+            if (caller.access_key, caller.session_token) == (access_key, token) and is_whole:
+                if signed(caller.secret_key, scope, date, canonical) == signature:
+                    return caller
+        return None
+
+
+class Portal(Listener):
+    """GetRoleCredentials of IAM Identity Center (AWS_ENDPOINT_URL_SSO).
+
+    https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html
+    """
+
+    def __init__(self, credentials, token, role, account):
+        self.credentials, self.token, self.role, self.account = credentials, token, role, account
+        super().__init__()
+
+    def respond(self, request):
+        if request.method != "GET" or request.path != "/federation/credentials":
+            return Response(404)
+        if request.headers.get("x-amz-sso_bearer_token") != self.token:
+            return _json(401, {"__type": "UnauthorizedException", "message": "Session token not found or invalid"})
+        if request.query != {"role_name": [self.role], "account_id": [self.account]}:
+            return _json(403, {"__type": "ForbiddenException", "message": "No access"})
+        c = self.credentials
+        return _json(200, {"roleCredentials": {
+            "accessKeyId": c.access_key, "secretAccessKey": c.secret_key, "sessionToken": c.session_token,
+            "expiration": int((time.time() + c.lifetime) * 1000),
+        }})
+
+
+def _json(status, document):
+    return Response(status, headers(("Content-Type", "application/json")), json.dumps(document).encode())
+
+
+def _assumed(action, c, session):
+    """The answer that hands out credentials of a role."""
+    return _xml(200, f"""\
+<{action}Response xmlns="{_STS_NAMESPACE}">
+  <{action}Result>
     <SubjectFromWebIdentityToken>subject</SubjectFromWebIdentityToken>
-    <Audience>audience</Audience>
     <AssumedRoleUser>
       <Arn>arn:aws:sts::123456789012:assumed-role/journal-role/{session}</Arn>
       <AssumedRoleId>AROATEST:{session}</AssumedRoleId>
@@ -127,15 +207,14 @@ class Sts(Listener):
       <Expiration>{c.expiration}</Expiration>
       <AccessKeyId>{c.access_key}</AccessKeyId>
     </Credentials>
-    <Provider>provider</Provider>
-  </AssumeRoleWithWebIdentityResult>
+  </{action}Result>
   <ResponseMetadata><RequestId>00000000-0000-0000-0000-000000000000</RequestId></ResponseMetadata>
-</AssumeRoleWithWebIdentityResponse>
+</{action}Response>
 """)
 
 
-def _sts_error(code):
-    return _xml(400, f"""\
+def _sts_error(code, status=400):
+    return _xml(status, f"""\
 <ErrorResponse xmlns="{_STS_NAMESPACE}">
   <Error><Type>Sender</Type><Code>{code}</Code><Message>as the test asked</Message></Error>
   <RequestId>00000000-0000-0000-0000-000000000000</RequestId>

@@ -70,17 +70,18 @@ def _general_name(host):
 
 
 class Relay(socketserver.ThreadingTCPServer):
-    """A loopback server whose connections end at `upstream`, a (host, port)."""
+    """A loopback server, of IPv6 with the host `::1`, whose connections end at `upstream`, a (host, port)."""
 
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
 
-    def __init__(self, upstream):
+    def __init__(self, upstream, host="127.0.0.1"):
         self.upstream = upstream
         self._open, self._lock = set(), threading.Lock()
-        super().__init__(("127.0.0.1", 0), None)
-        self.host, self.port = self.server_address
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, 0), None)
+        self.host, self.port = self.server_address[:2]
         self._thread = threading.Thread(target=self.serve_forever, args=[0.02], daemon=True)
         self._thread.start()
 

@@ -113,17 +113,22 @@ class S3Client:
             method, path, query_string, *(f"{name}:{headers[name]}" for name in names), "", signed_names, body_hash,
         ])
         scope = f"{now:%Y%m%d}/{self._region}/{self._service}/aws4_request"
-        canonical_hash = hashlib.sha256(canonical.encode()).hexdigest()
-        to_sign = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, canonical_hash])
-        signing_key = f"AWS4{self._secret_key}".encode()
-        for part in scope.split("/"):
-            signing_key = hmac.digest(signing_key, part.encode(), "sha256")
-        signature = hmac.digest(signing_key, to_sign.encode(), "sha256").hex()
+        signature = signed(self._secret_key, scope, headers["x-amz-date"], canonical)
         headers["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={self._access_key}/{scope}, "
             f"SignedHeaders={signed_names}, Signature={signature}"
         )
         return headers
+
+
+def signed(secret_key, scope, date, canonical):
+    """The signature of a canonical request."""
+    canonical_hash = hashlib.sha256(canonical.encode()).hexdigest()
+    to_sign = "\n".join(["AWS4-HMAC-SHA256", date, scope, canonical_hash])
+    signing_key = f"AWS4{secret_key}".encode()
+    for part in scope.split("/"):
+        signing_key = hmac.digest(signing_key, part.encode(), "sha256")
+    return hmac.digest(signing_key, to_sign.encode(), "sha256").hex()
 
 
 def _encode(text, safe=""):

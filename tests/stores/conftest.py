@@ -1,5 +1,7 @@
 """A bucket on Ceph behind a proxy, unless a file says otherwise; a process with a warm key; HTTPS in front."""
 
+from contextlib import ExitStack
+
 import pytest
 from scene import Scene
 from servers.relay import Authority
@@ -26,6 +28,13 @@ def warm(scene):
         return child
 
     return open_child
+
+
+@pytest.fixture
+def start():
+    """Starts a server for the length of the test."""
+    with ExitStack() as stack:
+        yield stack.enter_context
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@
 //! some other tool, whose file this is too. Values live in memory that is wiped.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::environment::{ConfigError, Environment, bad};
 use crate::secret::{SecretBytes, SecretString};
@@ -24,6 +24,10 @@ pub struct ProfileFiles {
     config: Option<File>,
     /// `AWS_SHARED_CREDENTIALS_FILE`, or `~/.aws/credentials`.
     credentials: Option<File>,
+    /// What `~` stands for.
+    home: Option<PathBuf>,
+    /// `AWS_LOGIN_CACHE_DIRECTORY`, or `~/.aws/login/cache`.
+    login_cache: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -44,13 +48,14 @@ impl ProfileFiles {
             home => home,
         };
         let home = home.map(PathBuf::from);
+        let path = |text: String| match (text.strip_prefix("~/"), &home) {
+            (Some(below), Some(home)) => home.join(below),
+            _ => text.into(),
+        };
         let file = |variable, default| -> Result<Option<File>, ConfigError> {
             Ok(match (environment.text(variable)?, &home) {
-                (Some(path), home) => Some(File {
-                    path: match (path.strip_prefix("~/"), home) {
-                        (Some(below), Some(home)) => home.join(below),
-                        _ => path.into(),
-                    },
+                (Some(text), _) => Some(File {
+                    path: path(text),
                     variable: Some(variable),
                 }),
                 (None, Some(home)) => Some(File {
@@ -63,6 +68,11 @@ impl ProfileFiles {
         Ok(Self {
             config: file(CONFIG, "config")?,
             credentials: file(CREDENTIALS, "credentials")?,
+            login_cache: match (environment.text("AWS_LOGIN_CACHE_DIRECTORY")?, &home) {
+                (Some(text), _) => Some(path(text)),
+                (None, home) => home.as_ref().map(|home| home.join(".aws/login/cache")),
+            },
+            home: home.clone(),
             name,
         })
     }
@@ -72,29 +82,79 @@ impl ProfileFiles {
         self.name.is_some()
     }
 
-    /// The profile as it stands in the files now.
+    /// The files as they are now.
     ///
     /// # Errors
     /// A file that was named and cannot be read, or that is no text.
-    pub fn read(&self) -> Result<Profile, ConfigError> {
-        let name = self.name.as_deref().unwrap_or("default");
-        let mut profile = Profile::default();
-        if let Some(text) = read(self.config.as_ref(), CONFIG)? {
-            let text = utf8(&text, CONFIG)?;
-            profile.config = settings(text, |title| match words(title) {
-                (title, None) => title == "default" && name == "default",
-                (kind, Some(title)) => kind == "profile" && title == name,
-            });
-            if let Some(services) = find(profile.config.as_deref(), "services") {
-                profile.services = settings(text, |title| {
-                    words(title) == ("services", Some(services.expose()))
-                });
-            }
+    pub fn read(&self) -> Result<Files<'_>, ConfigError> {
+        let read = |file: &Option<File>, variable| {
+            let text = read(file.as_ref(), variable)?;
+            text.map(|text| utf8(&text, variable).map(SecretString::from))
+                .transpose()
+        };
+        Ok(Files {
+            of: self,
+            config: read(&self.config, CONFIG)?,
+            credentials: read(&self.credentials, CREDENTIALS)?,
+        })
+    }
+}
+
+/// The content of the files.
+#[derive(Debug)]
+pub struct Files<'a> {
+    of: &'a ProfileFiles,
+    config: Option<SecretString>,
+    credentials: Option<SecretString>,
+}
+
+impl Files<'_> {
+    /// The name of the profile that is in use.
+    pub fn name(&self) -> &str {
+        self.of.name.as_deref().unwrap_or("default")
+    }
+
+    /// The profile of that name.
+    pub fn profile(&self, name: &str) -> Profile {
+        let config = self.in_config(|title| match words(title) {
+            (title, None) => title == "default" && name == "default",
+            (kind, Some(title)) => kind == "profile" && title == name,
+        });
+        let services = find(config.as_deref(), "services");
+        let services = services.and_then(|services| self.named("services", services.expose()));
+        let credentials = self.credentials.as_ref();
+        Profile {
+            services,
+            config,
+            credentials: credentials
+                .and_then(|text| settings(text.expose(), |title| title == name)),
         }
-        if let Some(text) = read(self.credentials.as_ref(), CREDENTIALS)? {
-            profile.credentials = settings(utf8(&text, CREDENTIALS)?, |title| title == name);
+    }
+
+    /// The section of that name to which profiles leave how to sign in.
+    pub fn sso_session(&self, name: &str) -> Profile {
+        Profile {
+            config: self.named("sso-session", name),
+            ..Profile::default()
         }
-        Ok(profile)
+    }
+
+    /// What lies at this place below the home directory.
+    pub fn home(&self, place: &str) -> Option<PathBuf> {
+        self.of.home.as_ref().map(|home| home.join(place))
+    }
+
+    /// Where `aws login` leaves what it was given.
+    pub fn login_cache(&self) -> Option<&Path> {
+        self.of.login_cache.as_deref()
+    }
+
+    fn named(&self, kind: &str, name: &str) -> Option<Settings> {
+        self.in_config(|title| words(title) == (kind, Some(name)))
+    }
+
+    fn in_config(&self, wanted: impl Fn(&str) -> bool) -> Option<Settings> {
+        settings(self.config.as_ref()?.expose(), wanted)
     }
 }
 

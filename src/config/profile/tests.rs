@@ -1,5 +1,4 @@
 use super::*;
-use std::path::Path;
 
 fn files(root: &Path, name: Option<&str>, config: &str, credentials: &str) -> ProfileFiles {
     let file = |name: &str, content: &str| {
@@ -14,14 +13,19 @@ fn files(root: &Path, name: Option<&str>, config: &str, credentials: &str) -> Pr
         name: name.map(Into::into),
         config: file("config", config),
         credentials: file("credentials", credentials),
+        ..ProfileFiles::default()
     }
 }
 
 fn profile(name: Option<&str>, config: &str, credentials: &str) -> Profile {
     let root = tempfile::tempdir().unwrap();
-    files(root.path(), name, config, credentials)
-        .read()
-        .unwrap()
+    let files = files(root.path(), name, config, credentials);
+    let files = files.read().unwrap();
+    files.profile(files.name())
+}
+
+fn exists(files: &ProfileFiles) -> bool {
+    files.read().unwrap().profile("default").exists()
 }
 
 const FILE: &str = "\
@@ -112,7 +116,7 @@ fn a_file_that_is_not_there_has_no_profile_and_one_that_is_no_text_is_an_error()
             path,
             variable: Some(CONFIG),
         });
-        assert!(files.read().unwrap().exists());
+        assert!(exists(&files));
     }
     std::fs::write(root.path().join("credentials"), b"[default]\n\xff=\xff\n").unwrap();
     let error = files.read().unwrap_err().to_string();
@@ -122,7 +126,7 @@ fn a_file_that_is_not_there_has_no_profile_and_one_that_is_no_text_is_an_error()
         variable: Some(CONFIG),
     });
     files.credentials = None;
-    assert!(!files.read().unwrap().exists());
+    assert!(!exists(&files));
 }
 
 #[test]

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
+use super::chain::Sources;
 use super::service::Service;
 use super::{Found, document};
-use crate::config::Aws;
 use crate::config::metadata::{Authorization, Container};
 use crate::secret::{SecretBytes, SecretString};
 use crate::store::StoreError;
-use crate::store::http::Http;
 
 /// As the AWS command line has it.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,15 +18,15 @@ const MOST_TOKEN_BYTES: usize = 64 * 1024;
 
 /// One GET, with the authorization as it is now.
 pub(super) fn fetch(
-    aws: &Aws,
+    sources: &Sources,
     container: &Container,
     deadline: Instant,
 ) -> Result<Found, StoreError> {
     let service = Service::new(
         "the container's credentials service",
-        Http::direct(aws),
+        sources.near()?,
         TIMEOUT,
-    )?;
+    );
     let token = match &container.authorization {
         Authorization::None => None,
         Authorization::Token(token) => Some(token.clone()),

@@ -1,4 +1,4 @@
-//! The JSON document in which EC2 and container agents hand out credentials.
+//! The JSON document in which credentials are handed out.
 
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -10,51 +10,81 @@ use crate::secret::SecretString;
 use crate::store::StoreError;
 use crate::store::http::Answer;
 
+/// The most bytes of a document; a session token may have some thousands.
+pub(super) const MOST_BYTES: usize = 64 * 1024;
+
+/// Under the names that services, a program or a file have for its parts.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-struct Document {
+pub(super) struct Document {
     /// EC2's; `Success` unless there are no credentials.
     code: Option<String>,
+    /// A program's.
+    pub(super) version: Option<u64>,
+    #[serde(alias = "accessKeyId")]
     access_key_id: String,
+    #[serde(alias = "secretAccessKey")]
     secret_access_key: SecretString,
+    #[serde(alias = "SessionToken", alias = "sessionToken")]
     token: Option<SecretString>,
-    expiration: Option<String>,
+    #[serde(alias = "expiration", alias = "expiresAt")]
+    expiration: Option<End>,
+}
+
+/// When credentials end.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum End {
+    Date(String),
+    /// Milliseconds since 1970.
+    Unix(i64),
+}
+
+impl Document {
+    /// The credentials in it, if they are whole.
+    pub(super) fn found(self, source: &'static str) -> Option<Found> {
+        if self.access_key_id.is_empty() || self.secret_access_key.expose().is_empty() {
+            return None;
+        }
+        let expiration = match self.expiration {
+            None => None,
+            Some(End::Date(text)) => Some(date(&text)?),
+            Some(End::Unix(milliseconds)) => {
+                Some(OffsetDateTime::from_unix_timestamp(milliseconds / 1000).ok()?)
+            }
+        };
+        Some(Found {
+            credentials: Credentials {
+                id: self.access_key_id,
+                secret: self.secret_access_key,
+                token: self.token,
+            },
+            source,
+            expiration,
+            is_renewable: true,
+            is_extendable: false,
+        })
+    }
 }
 
 /// The credentials in `answer`.
 pub(super) fn parse(
-    service: &Service,
+    service: &Service<'_>,
     source: &'static str,
     answer: &Answer,
 ) -> Result<Found, StoreError> {
     if answer.status != http::StatusCode::OK {
         return Err(service.refusal(answer, ""));
     }
-    let document: Document =
+    let mut document: Document =
         serde_json::from_slice(&answer.body).map_err(|_| service.nonsense())?;
-    if let Some(code) = document.code.filter(|code| code != "Success") {
+    if let Some(code) = document.code.take().filter(|code| code != "Success") {
         return Err(match service.refusal(answer, &code) {
             StoreError::Unavailable { reason, .. } => StoreError::Denied(reason),
             denied => denied,
         });
     }
-    if document.access_key_id.is_empty() || document.secret_access_key.expose().is_empty() {
-        return Err(service.nonsense());
-    }
-    Ok(Found {
-        credentials: Credentials {
-            id: document.access_key_id,
-            secret: document.secret_access_key,
-            token: document.token,
-        },
-        source,
-        expiration: document
-            .expiration
-            .map(|text| date(&text).ok_or_else(|| service.nonsense()))
-            .transpose()?,
-        is_renewable: true,
-        is_extendable: false,
-    })
+    document.found(source).ok_or_else(|| service.nonsense())
 }
 
 /// A date as AWS writes it.
@@ -83,6 +113,22 @@ mod tests {
         assert_eq!(found.credentials.secret.expose(), "a/b");
         assert_eq!(found.credentials.token.unwrap().expose(), "t");
         assert_eq!(found.expiration.unwrap().unix_timestamp(), 1_767_323_045);
+    }
+
+    #[test]
+    fn its_parts_have_other_names_elsewhere() {
+        for body in [
+            r#"{"accessKeyId": "AK", "secretAccessKey": "s", "sessionToken": "t", "expiration": 1767323045000}"#,
+            r#"{"accessKeyId": "AK", "secretAccessKey": "s", "sessionToken": "t", "accountId": "1",
+                "expiresAt": "2026-01-02T03:04:05Z"}"#,
+            r#"{"Version": 1, "AccessKeyId": "AK", "SecretAccessKey": "s", "SessionToken": "t",
+                "Expiration": "2026-01-02T04:04:05+01:00"}"#,
+        ] {
+            let found = parse(200, body).unwrap();
+            assert_eq!(found.credentials.id, "AK");
+            assert_eq!(found.credentials.token.unwrap().expose(), "t");
+            assert_eq!(found.expiration.unwrap().unix_timestamp(), 1_767_323_045);
+        }
     }
 
     #[test]

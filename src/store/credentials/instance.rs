@@ -9,12 +9,11 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
+use super::chain::Sources;
 use super::service::Service;
 use super::{Found, document};
-use crate::config::Aws;
 use crate::config::metadata::Instance;
 use crate::store::StoreError;
-use crate::store::http::Http;
 
 const TOKEN: &str = "latest/api/token";
 const ROLES: &str = "latest/meta-data/iam/security-credentials/";
@@ -23,15 +22,15 @@ const TOKEN_SECONDS: &str = "60";
 
 /// A session token, the role's name, its credentials.
 pub(super) fn fetch(
-    aws: &Aws,
+    sources: &Sources,
     instance: &Instance,
     deadline: Instant,
 ) -> Result<Found, StoreError> {
     let service = Service::new(
         "the instance metadata service",
-        Http::direct(aws),
+        sources.near()?,
         instance.timeout,
-    )?;
+    );
     let url = |path: &str| instance.endpoint.join(path).map_err(|_| service.nonsense());
     let ttl = ("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS);
     let request = service.request(Method::PUT, &url(TOKEN)?, &[ttl])?;

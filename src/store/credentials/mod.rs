@@ -1,11 +1,16 @@
 //! AWS credentials: what they are and where they come from.
 
+mod assumed_role;
 mod chain;
 mod container;
 mod document;
 mod instance;
+mod login;
+mod program;
 mod provider;
 mod service;
+mod single_sign_on;
+mod sts;
 mod web_identity;
 
 pub(super) use provider::Provider;

@@ -5,33 +5,26 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 
-use crate::config::ConfigError;
+use super::document::MOST_BYTES;
 use crate::secret::SecretBytes;
 use crate::store::StoreError;
 use crate::store::http::{Answer, Http};
 
-/// The most bytes of an answer; a session token may have some thousands.
-const MOST_BYTES: usize = 64 * 1024;
-
-pub(super) struct Service {
+pub(super) struct Service<'a> {
     /// As it is called in errors.
     name: &'static str,
-    http: Http,
+    http: &'a Http,
     /// For one request.
     timeout: Duration,
 }
 
-impl Service {
-    pub(super) fn new(
-        name: &'static str,
-        http: Result<Http, ConfigError>,
-        timeout: Duration,
-    ) -> Result<Self, StoreError> {
-        Ok(Self {
+impl<'a> Service<'a> {
+    pub(super) fn new(name: &'static str, http: &'a Http, timeout: Duration) -> Self {
+        Self {
             name,
-            http: http.map_err(StoreError::lasting)?,
+            http,
             timeout,
-        })
+        }
     }
 
     /// The answer to one request, whatever its status.
@@ -111,9 +104,9 @@ pub(super) mod tests {
     use crate::config::Aws;
 
     /// A service that nobody asks.
-    pub(in super::super) fn service() -> Service {
-        let http = Http::direct(&Aws::default());
-        Service::new("the test", http, Duration::ZERO).unwrap()
+    pub(in super::super) fn service() -> Service<'static> {
+        let http = Http::direct(&Aws::default()).unwrap();
+        Service::new("the test", Box::leak(Box::new(http)), Duration::ZERO)
     }
 
     pub(in super::super) fn answer(status: u16, body: &str) -> Answer {

@@ -3,7 +3,6 @@
 mod admin;
 mod answer;
 mod origin;
-mod signature;
 mod versions;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,10 +16,10 @@ use url::Url;
 pub(crate) use self::answer::fuzz_answer;
 use self::answer::{blames_credentials, date, found, region};
 use self::origin::{first_region, origin};
-use self::signature::{header, sign};
 use super::credentials::Provider;
 use super::http::{Answer, Http};
 use super::retry::Retry;
+use super::signature::{header, sign};
 use super::{CredentialStatus, Fetched, KeyStore, Probed, Shredded, StoreError};
 use crate::config::{Aws, Bucket, Config, ConfigError};
 use crate::id::ObjectName;
@@ -103,6 +102,7 @@ impl S3 {
         loop {
             let url = self.url(path, query, &region)?;
             let request = sign(
+                "s3",
                 method.clone(),
                 &url,
                 headers.clone(),

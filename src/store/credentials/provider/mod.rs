@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::{Credentials, Found, chain};
+use super::chain::Sources;
+use super::{Credentials, Found};
 use crate::config::Aws;
 use crate::stats::Stats;
 use crate::store::retry::{Retry, random_percent};
@@ -72,7 +73,8 @@ struct Held {
 impl Provider {
     /// The credentials that `aws` leads to. Nothing is looked for yet.
     pub(in crate::store) fn new(aws: &'static Aws, retry: Arc<Retry>, stats: Arc<Stats>) -> Self {
-        let search = Box::new(move |deadline| chain::search(aws, deadline));
+        let sources = Sources::new(aws);
+        let search = Box::new(move |deadline| sources.search(deadline));
         let clock = || (process::uptime(), OffsetDateTime::now_utc());
         Self::over(search, retry, stats, Box::new(clock))
     }

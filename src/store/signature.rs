@@ -15,8 +15,9 @@ use url::Url;
 use crate::store::StoreError;
 use crate::store::credentials::Credentials;
 
-/// A request to `url`, all of whose headers are signed for `region`.
+/// A request to `url`, all of whose headers are signed for `service` in `region`.
 pub(super) fn sign<'a>(
+    service: &str,
     method: Method,
     url: &Url,
     mut headers: HeaderMap,
@@ -42,12 +43,17 @@ pub(super) fn sign<'a>(
     if let Some(token) = &credentials.token {
         headers.insert("x-amz-security-token", secret_header(token.expose())?);
     }
-    // A region by name would bring rust-s3's own idea of the host.
-    let region = Region::Custom {
-        region: region.to_owned(),
-        endpoint: host,
+    let scope = Scope {
+        service,
+        // A region by name would bring rust-s3's own idea of the host.
+        region: Region::Custom {
+            region: region.to_owned(),
+            endpoint: host,
+        },
+        now,
     };
-    let authorization = authorization(&method, url, &headers, &payload, credentials, &region, &now)
+    let authorization = scope
+        .authorization(&method, url, &headers, &payload, credentials)
         .ok_or_else(|| StoreError::lasting("the request could not be signed"))?;
     headers.insert(AUTHORIZATION, secret_header(&authorization)?);
     let mut request = Request::builder()
@@ -59,28 +65,47 @@ pub(super) fn sign<'a>(
     Ok(request)
 }
 
-fn authorization(
-    method: &Method,
-    url: &Url,
-    headers: &HeaderMap,
-    payload: &str,
-    credentials: &Credentials,
-    region: &Region,
-    now: &OffsetDateTime,
-) -> Option<String> {
-    let canonical = signing::canonical_request(method.as_str(), url, headers, payload).ok()?;
-    let to_sign = signing::string_to_sign(now, region, &canonical).ok()?;
-    let key = signing::signing_key(now, credentials.secret.expose(), region, "s3").ok()?;
-    let signature = Hmac::<Sha256>::new_from_slice(&key)
-        .ok()?
-        .chain_update(to_sign)
-        .finalize()
-        .into_bytes();
-    let signed = signing::signed_header_string(headers);
-    signing::authorization_header(&credentials.id, now, region, &signed, &hex(&signature)).ok()
+/// What a signature is good for. rust-s3's own is S3's alone.
+struct Scope<'a> {
+    service: &'a str,
+    region: Region,
+    now: OffsetDateTime,
 }
 
-fn hex(bytes: &[u8]) -> String {
+impl Scope<'_> {
+    fn authorization(
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: &HeaderMap,
+        payload: &str,
+        credentials: &Credentials,
+    ) -> Option<String> {
+        let Self {
+            service,
+            region,
+            now,
+        } = self;
+        let day = now.format(format_description!("[year][month][day]")).ok()?;
+        let scope = format!("{day}/{region}/{service}/aws4_request");
+        let date = headers.get("x-amz-date")?.to_str().ok()?;
+        let canonical = signing::canonical_request(method.as_str(), url, headers, payload).ok()?;
+        let hash = hex(&Sha256::digest(canonical));
+        let key = signing::signing_key(now, credentials.secret.expose(), region, service).ok()?;
+        let signature = Hmac::<Sha256>::new_from_slice(&key)
+            .ok()?
+            .chain_update(format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hash}"))
+            .finalize()
+            .into_bytes();
+        let (id, signed) = (&credentials.id, signing::signed_header_string(headers));
+        let signature = hex(&signature);
+        Some(format!(
+            "AWS4-HMAC-SHA256 Credential={id}/{scope},SignedHeaders={signed},Signature={signature}"
+        ))
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
