@@ -12,8 +12,10 @@ use super::environment::{ConfigError, Environment, bad};
 use super::metadata::{Container, Instance};
 use super::no_proxy::NoProxy;
 use super::partition::{Partition, Variant};
-use super::profile::{Profile, ProfileFiles};
+use super::profile::ProfileFiles;
+use super::region::region;
 use super::s3::S3Settings;
+use super::settings::Settings;
 use crate::secret::SecretString;
 
 const DEFAULT_REGION: &str = "us-east-1";
@@ -224,81 +226,6 @@ impl Keys {
             expiration,
         }))
     }
-}
-
-/// Settings that the environment or the profile may hold.
-pub(super) struct Settings<'a> {
-    environment: &'a Environment<'a>,
-    /// The profile as it stands at load.
-    pub(super) profile: &'a Profile,
-}
-
-impl Settings<'_> {
-    /// The variable's value, else the profile's.
-    pub(super) fn text(
-        &self,
-        variable: &'static str,
-        name: &str,
-    ) -> Result<Option<String>, ConfigError> {
-        let value = self.environment.text(variable)?;
-        Ok(value.or_else(|| self.profile.text(name)))
-    }
-
-    /// Whether it is set to `true`.
-    pub(super) fn is_true(&self, variable: &'static str, name: &str) -> Result<bool, ConfigError> {
-        truth(variable, self.text(variable, name)?).map(|word| word.unwrap_or(false))
-    }
-}
-
-/// `true` or `false`, however it is written.
-pub(super) fn truth(
-    setting: &'static str,
-    value: Option<String>,
-) -> Result<Option<bool>, ConfigError> {
-    match value {
-        None => Ok(None),
-        Some(word) if word.eq_ignore_ascii_case("true") => Ok(Some(true)),
-        Some(word) if word.eq_ignore_ascii_case("false") => Ok(Some(false)),
-        Some(_) => Err(bad(setting, "neither true nor false")),
-    }
-}
-
-fn region(environment: &Environment<'_>, profile: &Profile) -> Result<Option<String>, ConfigError> {
-    let named = [
-        ("AWS_REGION", environment.text("AWS_REGION")?),
-        (
-            "AWS_DEFAULT_REGION",
-            environment.text("AWS_DEFAULT_REGION")?,
-        ),
-        ("region of the AWS profile", profile.text("region")),
-    ];
-    for (variable, region) in named {
-        match region {
-            Some(region) if is_pseudo_region(&region) => {
-                return Err(bad(
-                    variable,
-                    "a name that stands for no region: name the bucket's, and AWS_USE_FIPS_ENDPOINT=true for FIPS",
-                ));
-            }
-            Some(region) if is_region(&region) => return Ok(Some(region)),
-            Some(_) => return Err(bad(variable, "not a region's name")),
-            None => {}
-        }
-    }
-    Ok(None)
-}
-
-/// Whether `region` can be a region's name, `[a-z0-9-]+`: it becomes a part of a host's.
-pub(crate) fn is_region(region: &str) -> bool {
-    !region.is_empty()
-        && region
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-/// `aws-global`, `fips-us-gov-west-1`: some tools make hosts of these by tables of their own.
-fn is_pseudo_region(region: &str) -> bool {
-    region.starts_with("aws-") || region.starts_with("fips-") || region.ends_with("-fips")
 }
 
 fn is_http_proxy(proxy: &str) -> bool {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::is_region;
 use super::partition::Partition;
+use super::region::is_region;
 
 /// Where in S3 the objects are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,15 +21,17 @@ pub mod metadata;
 mod no_proxy;
 pub mod partition;
 pub mod profile;
+mod region;
 pub mod s3;
+mod settings;
 
 pub use aws::Aws;
-pub(crate) use aws::is_region;
 pub use bucket::Bucket;
 pub use environment::ConfigError;
 use environment::{Environment, bad};
 pub use location::StoreLocation;
 pub use no_proxy::NoProxy;
+pub(crate) use region::is_region;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();
 

@@ -1,9 +1,9 @@
 //! What the environment and the profile's `s3` block say of S3 alone
 //! (<https://docs.aws.amazon.com/cli/latest/topic/s3-config.html>).
 
-use super::aws::{Settings, truth};
 use super::environment::{ConfigError, bad};
 use super::partition::Variant;
+use super::settings::{Settings, truth};
 
 /// How S3 is asked.
 #[derive(Debug)]
