@@ -24,17 +24,31 @@
 .timeout 10000
 .param init
 
+-- The tables of keys are those of JOURNAL_SCHEMA, as for the functions, and no others in the way.
+CREATE TEMP TABLE key_schema (
+  found TEXT,
+  configured TEXT,
+  CONSTRAINT "another schema than JOURNAL_SCHEMA has tables of these names too: open that database without it"
+    CHECK (found = configured COLLATE NOCASE)
+);
+INSERT INTO key_schema
+SELECT (
+  SELECT d.name FROM pragma_database_list AS d CROSS JOIN pragma_table_info(column1, d.name)
+  ORDER BY d.name <> 'temp', d.seq LIMIT 1
+), json_extract(journal_config(), '$.schema')
+FROM (VALUES ('s3_files'), ('user_journal_master_keys'));
+
 CREATE TEMP TABLE audit AS
 SELECT user_id, kind, id, recorded, journal_check(user_id, key_uid, token) AS word
 FROM (
-  SELECT user_id, 'entry' AS kind, id, key_uid, key_uid AS recorded, token FROM main.journal_entries
+  SELECT user_id, 'entry' AS kind, id, key_uid, key_uid AS recorded, token FROM journal_entries
   WHERE user_id = coalesce(:user_id, user_id)
   UNION ALL
   -- An item whose key was deleted says so with NULL, which is not to mean "try them all" here.
   SELECT e.user_id, 'item', i.id, coalesce(k.uid, '(deleted)'), coalesce(k.uid, '(deleted)'), i.master_encrypted_data
-  FROM main.journal_entries AS e
-  JOIN main.journal_entry_items AS i ON i.journal_entry_id = e.id
-  LEFT JOIN main.user_journal_master_keys AS k ON k.id = i.master_key_id
+  FROM journal_entries AS e
+  JOIN journal_entry_items AS i ON i.journal_entry_id = e.id
+  LEFT JOIN user_journal_master_keys AS k ON k.id = i.master_key_id
   WHERE e.user_id = coalesce(:user_id, e.user_id)
 );
 
@@ -52,11 +66,11 @@ SELECT * FROM counted WHERE readable < n ORDER BY user_id, kind;
 -- Only what is not readable with the recorded key is tried with the user's others.
 CREATE TEMP TABLE misrecorded AS
 SELECT a.user_id, a.kind, a.id, a.recorded, k.uid AS found
-FROM audit AS a JOIN main.user_journal_master_keys AS k ON k.user_id = a.user_id AND k.uid <> a.recorded
+FROM audit AS a JOIN user_journal_master_keys AS k ON k.user_id = a.user_id AND k.uid <> a.recorded
 WHERE a.word IN ('no_key', 'key_not_found', 'key_lost', 'token_invalid', 'key_invalid')
   AND journal_check(a.user_id, k.uid, CASE a.kind
-    WHEN 'entry' THEN (SELECT token FROM main.journal_entries WHERE id = a.id)
-    ELSE (SELECT master_encrypted_data FROM main.journal_entry_items WHERE id = a.id)
+    WHEN 'entry' THEN (SELECT token FROM journal_entries WHERE id = a.id)
+    ELSE (SELECT master_encrypted_data FROM journal_entry_items WHERE id = a.id)
   END) = 'ok';
 
 .print '-- 2. What the recorded key does not open: user|kind|id|recorded key|word|key that opens it'
@@ -81,10 +95,10 @@ SELECT value FROM listing, json_each(
 .print '-- 3. Objects and rows: object that no row names|row that names no object'
 SELECT name, '' FROM object
 WHERE name LIKE '%oseh\_ujmk\_%' ESCAPE '\' AND name NOT IN (
-  SELECT f.key FROM main.s3_files AS f JOIN main.user_journal_master_keys AS k ON k.s3_file_id = f.id
+  SELECT f.key FROM s3_files AS f JOIN user_journal_master_keys AS k ON k.s3_file_id = f.id
 )
 ORDER BY name;
-SELECT '', k.uid FROM main.user_journal_master_keys AS k LEFT JOIN main.s3_files AS f ON f.id = k.s3_file_id
+SELECT '', k.uid FROM user_journal_master_keys AS k LEFT JOIN s3_files AS f ON f.id = k.s3_file_id
 WHERE coalesce(:directory, :listing) IS NOT NULL AND k.user_id = coalesce(:user_id, k.user_id)
   AND (f.key IS NULL OR f.key NOT IN (SELECT name FROM object))
 ORDER BY k.uid;
@@ -95,3 +109,4 @@ DROP TABLE object;
 DROP TABLE misrecorded;
 DROP VIEW counted;
 DROP TABLE audit;
+DROP TABLE key_schema;

@@ -23,16 +23,31 @@
 .bail on
 .timeout 10000
 .param init
+
+-- The tables of keys are those of JOURNAL_SCHEMA, as for the functions, and no others in the way.
+CREATE TEMP TABLE key_schema (
+  found TEXT,
+  configured TEXT,
+  CONSTRAINT "another schema than JOURNAL_SCHEMA has tables of these names too: open that database without it"
+    CHECK (found = configured COLLATE NOCASE)
+);
+INSERT INTO key_schema
+SELECT (
+  SELECT d.name FROM pragma_database_list AS d CROSS JOIN pragma_table_info(column1, d.name)
+  ORDER BY d.name <> 'temp', d.seq LIMIT 1
+), json_extract(journal_config(), '$.schema')
+FROM (VALUES ('s3_files'), ('user_journal_master_keys'));
+
 CREATE TEMP TABLE parameter (
-  user_id INTEGER CONSTRAINT "set :user_id to the user" CHECK (typeof(user_id) = 'integer')
+  user_id CONSTRAINT "set :user_id to the user" CHECK (typeof(user_id) IN ('integer', 'text'))
 );
 INSERT INTO parameter VALUES (:user_id);
 CREATE TEMP TABLE known_user (
   n INTEGER CONSTRAINT "this user has neither a key nor an entry" CHECK (n > 0)
 );
 INSERT INTO known_user
-SELECT EXISTS (SELECT 1 FROM main.user_journal_master_keys WHERE user_id = :user_id)
-  OR EXISTS (SELECT 1 FROM main.journal_entries WHERE user_id = :user_id);
+SELECT EXISTS (SELECT 1 FROM user_journal_master_keys WHERE user_id = :user_id)
+  OR EXISTS (SELECT 1 FROM journal_entries WHERE user_id = :user_id);
 
 -- One statement reads the rows, the current key and its uid, so that all three are of one moment.
 CREATE TEMP TABLE rewrapped_entry AS
@@ -40,7 +55,7 @@ SELECT id, token AS old, key_uid AS old_key, current AS new_key,
   journal_rewrap(user_id, key_uid, token) AS new
 FROM (
   SELECT id, user_id, key_uid, token, (SELECT journal_key_uid(:user_id)) AS current
-  FROM main.journal_entries WHERE user_id = :user_id
+  FROM journal_entries WHERE user_id = :user_id
 )
 WHERE key_uid IS NOT current AND journal_check(user_id, key_uid, token) = 'ok'
 LIMIT coalesce(:rows, -1);
@@ -49,26 +64,26 @@ CREATE TEMP TABLE rewrapped_item AS
 SELECT id, old, new_key, journal_rewrap(:user_id, key_uid, old) AS new
 FROM (
   SELECT i.id, i.master_encrypted_data AS old, k.uid AS key_uid, current.id AS new_key
-  FROM main.journal_entries AS e
-  JOIN main.journal_entry_items AS i ON i.journal_entry_id = e.id
-  LEFT JOIN main.user_journal_master_keys AS k ON k.id = i.master_key_id
-  JOIN main.user_journal_master_keys AS current ON current.uid = (SELECT journal_key_uid(:user_id))
+  FROM journal_entries AS e
+  JOIN journal_entry_items AS i ON i.journal_entry_id = e.id
+  LEFT JOIN user_journal_master_keys AS k ON k.id = i.master_key_id
+  JOIN user_journal_master_keys AS current ON current.uid = (SELECT journal_key_uid(:user_id))
   WHERE e.user_id = :user_id AND i.master_key_id IS NOT current.id
 )
 WHERE journal_check(:user_id, key_uid, old) = 'ok'
 LIMIT coalesce(:rows, -1);
 
 BEGIN IMMEDIATE;
-UPDATE main.journal_entries SET token = r.new, key_uid = r.new_key
+UPDATE journal_entries SET token = r.new, key_uid = r.new_key
 FROM rewrapped_entry AS r
 WHERE journal_entries.id = r.id AND journal_entries.token = r.old
   -- A key that was deleted meanwhile must not come to hold an entry.
-  AND EXISTS (SELECT 1 FROM main.user_journal_master_keys AS k WHERE k.uid = r.new_key AND k.user_id = :user_id);
+  AND EXISTS (SELECT 1 FROM user_journal_master_keys AS k WHERE k.uid = r.new_key AND k.user_id = :user_id);
 SELECT changes() || ' of ' || count(*) || ' entries rewrapped' FROM rewrapped_entry;
-UPDATE main.journal_entry_items SET master_encrypted_data = r.new, master_key_id = r.new_key
+UPDATE journal_entry_items SET master_encrypted_data = r.new, master_key_id = r.new_key
 FROM rewrapped_item AS r
 WHERE journal_entry_items.id = r.id AND journal_entry_items.master_encrypted_data = r.old
-  AND EXISTS (SELECT 1 FROM main.user_journal_master_keys AS k WHERE k.id = r.new_key AND k.user_id = :user_id);
+  AND EXISTS (SELECT 1 FROM user_journal_master_keys AS k WHERE k.id = r.new_key AND k.user_id = :user_id);
 SELECT changes() || ' of ' || count(*) || ' items rewrapped' FROM rewrapped_item;
 COMMIT;
 
@@ -77,13 +92,13 @@ COMMIT;
 -- one moment, whoever rotates meanwhile.
 BEGIN;
 CREATE TEMP TABLE row_left AS
-SELECT 'entry' AS kind, id, token, key_uid FROM main.journal_entries
+SELECT 'entry' AS kind, id, token, key_uid FROM journal_entries
 WHERE user_id = :user_id AND key_uid IS NOT (SELECT journal_key_uid(:user_id))
 UNION ALL
 SELECT 'item', i.id, i.master_encrypted_data, k.uid
-FROM main.journal_entries AS e
-JOIN main.journal_entry_items AS i ON i.journal_entry_id = e.id
-LEFT JOIN main.user_journal_master_keys AS k ON k.id = i.master_key_id
+FROM journal_entries AS e
+JOIN journal_entry_items AS i ON i.journal_entry_id = e.id
+LEFT JOIN user_journal_master_keys AS k ON k.id = i.master_key_id
 WHERE e.user_id = :user_id AND k.uid IS NOT (SELECT journal_key_uid(:user_id));
 
 CREATE TEMP TABLE remainder AS
@@ -93,13 +108,13 @@ SELECT kind, word, count(*) AS n FROM (
 
 INSERT INTO remainder
 WITH proof AS MATERIALIZED (
-  SELECT 'entry' AS kind, journal_check(user_id, key_uid, token) AS word FROM main.journal_entries
+  SELECT 'entry' AS kind, journal_check(user_id, key_uid, token) AS word FROM journal_entries
   WHERE user_id = :user_id AND key_uid IS (SELECT journal_key_uid(:user_id))
   UNION ALL
   SELECT 'item', journal_check(:user_id, k.uid, i.master_encrypted_data)
-  FROM main.journal_entries AS e
-  JOIN main.journal_entry_items AS i ON i.journal_entry_id = e.id
-  JOIN main.user_journal_master_keys AS k ON k.id = i.master_key_id
+  FROM journal_entries AS e
+  JOIN journal_entry_items AS i ON i.journal_entry_id = e.id
+  JOIN user_journal_master_keys AS k ON k.id = i.master_key_id
   WHERE e.user_id = :user_id AND k.uid IS (SELECT journal_key_uid(:user_id))
 )
 SELECT kind, word, count(*) FROM proof
@@ -125,3 +140,4 @@ DROP TABLE rewrapped_item;
 DROP TABLE rewrapped_entry;
 DROP TABLE known_user;
 DROP TABLE parameter;
+DROP TABLE key_schema;

@@ -16,9 +16,23 @@
 .timeout 10000
 .param init
 
+-- The tables of keys are those of JOURNAL_SCHEMA, as for the functions, and no others in the way.
+CREATE TEMP TABLE key_schema (
+  found TEXT,
+  configured TEXT,
+  CONSTRAINT "another schema than JOURNAL_SCHEMA has tables of these names too: open that database without it"
+    CHECK (found = configured COLLATE NOCASE)
+);
+INSERT INTO key_schema
+SELECT (
+  SELECT d.name FROM pragma_database_list AS d CROSS JOIN pragma_table_info(column1, d.name)
+  ORDER BY d.name <> 'temp', d.seq LIMIT 1
+), json_extract(journal_config(), '$.schema')
+FROM (VALUES ('users'), ('s3_files'), ('user_journal_master_keys'));
+
 -- The ids are copied, so that no read transaction is open while another process may write.
 CREATE TEMP TABLE rotation AS
-SELECT id AS user_id, journal_key_uid(id) AS before FROM main.users WHERE id = coalesce(:user_id, id);
+SELECT id AS user_id, journal_key_uid(id) AS before FROM users WHERE id = coalesce(:user_id, id);
 CREATE TEMP TABLE known_user (
   n INTEGER CONSTRAINT "there is no user with the id that is set as :user_id" CHECK (n > 0 OR n IS NULL)
 );
@@ -29,3 +43,4 @@ FROM rotation ORDER BY user_id;
 
 DROP TABLE known_user;
 DROP TABLE rotation;
+DROP TABLE key_schema;

@@ -6,6 +6,19 @@
 -- example: any table can hold tokens.
 --
 -- Times are unix seconds. Foreign keys hold only on connections that say PRAGMA foreign_keys = ON.
+--
+-- All of it, or nothing: where one of these tables is here already, it ends with an error and leaves nothing behind.
+-- docs/tables.md says how to work with tables of your own, whose users have a UUID for an id, for example.
+
+SAVEPOINT journal_schema;
+CREATE TEMP TABLE here_before AS
+SELECT name FROM main.sqlite_master WHERE lower(name) IN (
+  'users', 's3_files', 'user_journal_master_keys', 'journal_entries', 'journal_entry_items'
+);
+CREATE TEMP TABLE new_name (
+  name TEXT CONSTRAINT "users or another table of this schema is here already: see docs/tables.md" CHECK (name IS NULL)
+);
+INSERT INTO new_name SELECT name FROM here_before;
 
 CREATE TABLE users (
   -- AUTOINCREMENT: where foreign keys are off, a deleted user's key rows stay behind, and a user who
@@ -69,3 +82,9 @@ CREATE TABLE journal_entry_items (
 );
 
 CREATE INDEX journal_entry_items_master_key_id_index ON journal_entry_items (master_key_id);
+
+-- A program has stopped at the first error. The sqlite3 shell goes on, unless it was told to .bail: here all is undone.
+INSERT OR ROLLBACK INTO new_name SELECT name FROM here_before;
+DROP TABLE IF EXISTS temp.new_name;
+DROP TABLE IF EXISTS temp.here_before;
+RELEASE journal_schema;

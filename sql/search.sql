@@ -18,8 +18,23 @@
 .bail on
 .timeout 10000
 .param init
+
+-- The tables of keys are those of JOURNAL_SCHEMA, as for the functions, and no others in the way.
+CREATE TEMP TABLE key_schema (
+  found TEXT,
+  configured TEXT,
+  CONSTRAINT "another schema than JOURNAL_SCHEMA has tables of these names too: open that database without it"
+    CHECK (found = configured COLLATE NOCASE)
+);
+INSERT INTO key_schema
+SELECT (
+  SELECT d.name FROM pragma_database_list AS d CROSS JOIN pragma_table_info(column1, d.name)
+  ORDER BY d.name <> 'temp', d.seq LIMIT 1
+), json_extract(journal_config(), '$.schema')
+FROM (VALUES ('s3_files'), ('user_journal_master_keys'));
+
 CREATE TEMP TABLE parameter (
-  user_id INTEGER CONSTRAINT "set :user_id to the user" CHECK (typeof(user_id) = 'integer'),
+  user_id CONSTRAINT "set :user_id to the user" CHECK (typeof(user_id) IN ('integer', 'text')),
   words TEXT CONSTRAINT "set :words to what is looked for" CHECK (trim(words) <> ''),
   temp_store INTEGER CONSTRAINT "say PRAGMA temp_store = MEMORY before .param set" CHECK (temp_store = 2)
 );
@@ -28,13 +43,13 @@ INSERT INTO parameter SELECT :user_id, coalesce(:words, ''), temp_store FROM pra
 -- All texts of the journal, one row each: an entry as a whole, an item by each string in its JSON.
 CREATE TEMP VIEW journal_text AS
 SELECT e.id AS entry_id, e.created_at, journal_try_decrypt(e.user_id, e.key_uid, e.token) AS text
-FROM parameter JOIN main.journal_entries AS e ON e.user_id = parameter.user_id
+FROM parameter JOIN journal_entries AS e ON e.user_id = parameter.user_id
 UNION ALL
 SELECT e.id, e.created_at, string.atom
 FROM parameter
-JOIN main.journal_entries AS e ON e.user_id = parameter.user_id
-JOIN main.journal_entry_items AS i ON i.journal_entry_id = e.id
-JOIN main.user_journal_master_keys AS k ON k.id = i.master_key_id
+JOIN journal_entries AS e ON e.user_id = parameter.user_id
+JOIN journal_entry_items AS i ON i.journal_entry_id = e.id
+JOIN user_journal_master_keys AS k ON k.id = i.master_key_id
 JOIN json_tree(journal_try_decrypt_item(e.user_id, k.uid, i.master_encrypted_data)) AS string ON string.type = 'text';
 
 -- All the user's keys side by side, rather than each when the first entry needs it.
@@ -59,13 +74,13 @@ ORDER BY rank, entry_id DESC LIMIT coalesce(:most, 20);
 
 SELECT '(' || n || ' entries and items cannot be read any more)' FROM (SELECT count(*) AS n FROM (
   SELECT journal_check(e.user_id, e.key_uid, e.token) AS word
-  FROM parameter JOIN main.journal_entries AS e ON e.user_id = parameter.user_id
+  FROM parameter JOIN journal_entries AS e ON e.user_id = parameter.user_id
   UNION ALL
   SELECT CASE WHEN k.uid IS NULL THEN 'key_not_found' ELSE journal_check(e.user_id, k.uid, i.master_encrypted_data) END
   FROM parameter
-  JOIN main.journal_entries AS e ON e.user_id = parameter.user_id
-  JOIN main.journal_entry_items AS i ON i.journal_entry_id = e.id
-  LEFT JOIN main.user_journal_master_keys AS k ON k.id = i.master_key_id
+  JOIN journal_entries AS e ON e.user_id = parameter.user_id
+  JOIN journal_entry_items AS i ON i.journal_entry_id = e.id
+  LEFT JOIN user_journal_master_keys AS k ON k.id = i.master_key_id
 )
 WHERE word IN ('no_key', 'key_not_found', 'key_lost', 'token_invalid')) WHERE n > 0;
 
@@ -73,3 +88,4 @@ DROP TABLE journal_index;
 DROP TABLE fetched;
 DROP VIEW journal_text;
 DROP TABLE parameter;
+DROP TABLE key_schema;

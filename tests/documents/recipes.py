@@ -7,9 +7,9 @@ from conftest import LIBRARY, ROOT, SQLITE3
 from stores import ADMIN
 
 
-def recipe(name, database, store, env=ADMIN, code=0, **parameters):
-    """The lines that a recipe says; with a `code` above 0, the text of its error."""
-    commands = ["PRAGMA temp_store = MEMORY", f'.load "{LIBRARY.with_suffix("")}"']
+def recipe(name, database, store, env=ADMIN, code=0, before=(), **parameters):
+    """The lines that a recipe says; with a `code` above 0, the text of its error. `before` are statements."""
+    commands = [*before, "PRAGMA temp_store = MEMORY", f'.load "{LIBRARY.with_suffix("")}"']
     for parameter, value in parameters.items():
         # An SQL string, within one of the shell's.
         quoted = "'" + value.replace("'", "''").replace('"', '\\"') + "'" if isinstance(value, str) else value

@@ -32,11 +32,26 @@ pub(super) fn tables(session: &Session) -> Result<Finding, Error> {
             }
         }
     }
-    Ok(ok(NAME, format!("in schema {schema}")))
+    // As after half of sql/schema.sql beside another application's users.
+    let mismatched = format!(
+        "SELECT f.\"table\" || '.' || f.\"to\" FROM pragma_foreign_key_list('user_journal_master_keys', {schema}) AS f \
+         WHERE f.\"to\" IS NOT NULL AND NOT EXISTS (\
+           SELECT 1 FROM pragma_table_info(f.\"table\", {schema}) AS c WHERE c.name = f.\"to\" COLLATE NOCASE)"
+    );
+    Ok(match ask(session, &mismatched)? {
+        Some(column) => failed(
+            NAME,
+            format!(
+                "user_journal_master_keys refers to {column}, which schema {schema} does not have, and so no row can be \
+                 inserted: see docs/tables.md"
+            ),
+        ),
+        None => ok(NAME, format!("in schema {schema}")),
+    })
 }
 
 pub(super) fn indexes(session: &Session) -> Result<Finding, Error> {
-    let schema = quoted(&session.config.schema);
+    let schema = session.config.schema.replace('"', "\"\"");
     let mut missing = Vec::new();
     for (table, column) in [
         ("user_journal_master_keys", "uid"),
@@ -44,13 +59,7 @@ pub(super) fn indexes(session: &Session) -> Result<Finding, Error> {
         ("user_journal_master_keys", "s3_file_id"),
         ("s3_files", "key"),
     ] {
-        let found = format!(
-            "SELECT count(*) FROM pragma_index_list({}, {schema}) AS l, \
-             pragma_index_info(l.name, {schema}) AS i WHERE i.seqno = 0 AND i.name = {}",
-            quoted(table),
-            quoted(column)
-        );
-        if ask(session, &found)?.as_deref() == Some("0") {
+        if reads_all(session, &format!("\"{schema}\".{table}"), column)? {
             missing.push(format!("{table}.{column}"));
         }
     }
@@ -64,6 +73,20 @@ pub(super) fn indexes(session: &Session) -> Result<Finding, Error> {
             ),
         ),
     })
+}
+
+/// Whether SQLite reads all of `table` to find a value of `column`. Its planner knows what a view is made of.
+fn reads_all(session: &Session, table: &str, column: &str) -> Result<bool, Error> {
+    const DETAIL: i32 = 3;
+    let plan = format!("EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {column} = ?1");
+    let mut steps = session.connection.prepare(&plan)?;
+    while steps.step()? {
+        // https://sqlite.org/eqp.html: a SEARCH reads what an index finds.
+        if matches!(steps.column(DETAIL)?, Value::Text(detail) if detail.starts_with(b"SCAN")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) fn foreign_keys(session: &Session) -> Result<Finding, Error> {

@@ -1,0 +1,179 @@
+"""docs/tables.md: an app's own tables beside the extension's, users known by UUID, views, an attached file of keys."""
+
+import os
+import re
+import sqlite3
+import subprocess
+
+import pytest
+
+from conftest import PREFIX, ROOT, SQLITE3
+from host import Host
+from stores import ADMIN, Folder
+
+from .recipes import recipe
+
+UUID, OTHER = "0190f2a4-7c1e-7d3a-9b5f-1c2d3e4f5a6b", "0190f2a4-7c1e-7d3a-9b5f-000000000042"
+BLOCKS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.S)
+TABLES, FIRST_USE, VIEWS, ATTACHED = BLOCKS
+SCHEMA = (ROOT / "sql" / "schema.sql").read_text()
+NAMES = ["journal_entries", "journal_entry_items", "s3_files", "user_journal_master_keys", "users"]
+ENTRIES = "\n".join(re.findall(r"^CREATE TABLE journal_entr.*?^\);", SCHEMA, re.M | re.S)).replace("user_id INTEGER", "user_id TEXT")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path / "keys")
+
+
+class App:
+    """A database of an app's own."""
+
+    def __init__(self, path, script):
+        self.path = path
+        with sqlite3.connect(path) as connection:
+            connection.executescript(script)
+
+    def tables(self):
+        with sqlite3.connect(self.path) as connection:
+            return sorted(name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"))
+
+
+@pytest.fixture
+def app(tmp_path):
+    """An app whose users have a UUID, with the key tables of the page and the example's entries."""
+    return App(tmp_path / "app.db", f"CREATE TABLE users (id TEXT PRIMARY KEY, email TEXT); INSERT INTO users VALUES ('{UUID}', ''), ('{OTHER}', ''); {TABLES} {ENTRIES}")
+
+
+def write(host, user, *texts):
+    for text in texts:
+        host.run(
+            "INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at)"
+            " SELECT hex(randomblob(8)), ?1, key_uid, token, 1767300000 FROM journal_seal(?1, ?2)", user, text,
+        )
+
+
+def doctor(host):
+    return {name: (status, detail) for name, status, detail in host.run("SELECT * FROM journal_doctor")}
+
+
+def test_an_app_whose_users_have_uuids_does_all_that_one_with_numbers_does(app, folder):
+    with Host(app.path, {**folder.env, **ADMIN}) as host:
+        for statement in FIRST_USE.strip().split("\n"):
+            assert len(host.run(statement)) == 1
+        host.value("SELECT journal_rotate_key(?)", OTHER)
+        write(host, UUID, "the fog lifted", "rain")
+        write(host, OTHER, "another's")
+        assert [status for status, _ in (doctor(host)[name] for name in ("key_tables", "indexes", "newest_key"))] == ["ok"] * 3
+        assert OTHER not in doctor(host)["newest_key"][1]
+        receipt = host.value("SELECT json_extract(journal_create_key(?), '$.user_journal_master_keys.user_id')", UUID)
+        assert receipt == UUID
+        read = "SELECT group_concat(journal_decrypt(user_id, key_uid, token)) FROM journal_entries WHERE user_id = ?"
+        assert host.value(read, UUID) == "the fog lifted,rain"
+        old = host.value("SELECT journal_key_uid(?)", UUID)
+    assert [line.split("|")[0] for line in recipe("rotate", app, folder, user_id=UUID, days=0)] == [UUID]
+    assert recipe("rewrap", app, folder, user_id=UUID)[-1] == "done"
+    assert recipe("shred", app, folder, user_id=UUID, key_uid=old, loses=0)[-1] == "the rows of the key are deleted"
+    assert recipe("search", app, folder, user_id=UUID, words="FOG") == ["2026-01-01|1|the [fog] lifted"]
+    assert recipe("audit", app, folder, user_id=UUID)[1] == "(all)|entry|2|2|0|0|0|0"
+
+
+def test_a_column_that_makes_a_number_of_an_id_hands_nobody_anothers_keys(tmp_path, folder):
+    app = App(tmp_path / "app.db", f"CREATE TABLE users (id TEXT PRIMARY KEY); INSERT INTO users VALUES ('7'); {TABLES.replace('user_id TEXT', 'user_id INTEGER')}")
+    with Host(app.path, {**folder.env, **ADMIN}) as host:
+        assert host.error("SELECT journal_rotate_key('7')") == (
+            "journal_rotate_key: bad_argument: the column user_id of user_journal_master_keys makes another type of user "
+            "(TEXT of 1 byte); declare it as users.id is"
+        )
+        assert host.value("SELECT count(*) FROM user_journal_master_keys") == 0
+    assert folder.uids() == set()
+
+
+def test_views_serve_as_key_tables_and_the_doctor_sees_their_indexes(tmp_path, folder):
+    own = """
+        CREATE TABLE app_file (file_id INTEGER PRIMARY KEY, path TEXT UNIQUE);
+        CREATE TABLE app_key (key_id INTEGER PRIMARY KEY, name TEXT UNIQUE, owner TEXT, file_id INTEGER, made_at REAL);
+        CREATE INDEX key_owner ON app_key (owner, made_at);
+        CREATE INDEX key_file ON app_key (file_id);
+    """
+    app = App(tmp_path / "app.db", f"{own} {VIEWS}")
+    with sqlite3.connect(app.path) as connection:
+        for number, uid in enumerate(["oseh_ujmk_old", "oseh_ujmk_new"], 1):
+            folder.write(uid)
+            connection.execute("INSERT INTO app_file VALUES (?, ?)", (number, PREFIX + uid))
+            connection.execute("INSERT INTO app_key VALUES (?, ?, ?, ?, ?)", (number, uid, UUID, number, number))
+    with Host(app.path, {**folder.env, **ADMIN}) as host:
+        assert host.value("SELECT journal_decrypt(?1, key_uid, token) FROM journal_seal(?1, 'rain')", UUID) == "rain"
+        assert host.value("SELECT journal_key_uid(?)", UUID) == "oseh_ujmk_new"
+        found = doctor(host)
+        assert (found["key_tables"][0], found["indexes"][0], found["newest_key"][0]) == ("ok", "ok", "ok")
+        host.run("DROP INDEX key_owner")
+        assert doctor(host)["indexes"] == (
+            "warning", "none begins with user_journal_master_keys.user_id: every call reads the whole table; see sql/schema.sql",
+        )
+        # A view that takes no rows: no object stays without one.
+        host.run("CREATE TABLE users (id TEXT PRIMARY KEY)")
+        host.run("INSERT INTO users VALUES (?)", UUID)
+        assert "because it is a view" in host.error("SELECT journal_rotate_key(?)", UUID)
+    assert folder.uids() == {"oseh_ujmk_old", "oseh_ujmk_new"}
+
+
+def test_recipes_follow_the_schema_of_the_keys_and_refuse_where_two_could_be_meant(tmp_path, folder):
+    app = App(tmp_path / "app.db", ENTRIES.replace(" REFERENCES user_journal_master_keys(id) ON DELETE SET NULL ON UPDATE RESTRICT", ""))
+    keys = App(tmp_path / "keys.db", f"CREATE TABLE users (id TEXT PRIMARY KEY); INSERT INTO users VALUES ('{UUID}'); {TABLES}")
+    env = {**ADMIN, "JOURNAL_SCHEMA": "keys"}
+    attach = f"ATTACH '{keys.path}' AS keys"
+    with Host(app.path, {**folder.env, **env}) as host:
+        assert ATTACHED.splitlines()[0] == "ATTACH 'keys.db' AS keys;"
+        host.run(attach)
+        old = host.value("SELECT journal_rotate_key(?)", UUID)
+        host.run("PRAGMA foreign_keys = OFF")
+        write(host, UUID, "the fog lifted")
+        assert host.value(ATTACHED.splitlines()[1]) == "the fog lifted"
+        assert doctor(host)["key_tables"] == ("ok", "in schema 'keys'")
+
+    def run(name, **more):
+        return recipe(name, app, folder, env=env, before=[attach], **more)
+
+    assert [line.split("|")[:2] for line in run("rotate", days=0)] == [[UUID, old]]
+    assert run("rewrap", user_id=UUID)[-1] == "done"
+    assert run("shred", user_id=UUID, key_uid=old, loses=0)[-1] == "the rows of the key are deleted"
+    assert run("search", user_id=UUID, words="fog") == ["2026-01-01|1|the [fog] lifted"]
+    assert run("audit")[1] == "(all)|entry|1|1|0|0|0|0"
+    with sqlite3.connect(app.path) as connection:
+        connection.executescript(f"CREATE TABLE users (id TEXT PRIMARY KEY); {TABLES}")
+    for name, parameters in [("rotate", {}), ("rewrap", {"user_id": UUID}), ("shred", {"user_id": UUID, "key_uid": old}), ("search", {"user_id": UUID, "words": "x"}), ("audit", {})]:
+        assert "another schema than JOURNAL_SCHEMA has tables of these names too" in run(name, code=1, **parameters)
+
+
+@pytest.mark.parametrize("before", ["CREATE TABLE users (email TEXT)", "CREATE VIEW Users AS SELECT 1 AS id", "CREATE TABLE journal_entries (id)"])
+@pytest.mark.parametrize("bail", [[], ["-bail"]])
+def test_the_schema_ends_where_a_table_is_in_its_way_and_leaves_nothing_behind(tmp_path, before, bail):
+    app = App(tmp_path / "app.db", before)
+    tables = app.tables()
+    shell = subprocess.run([SQLITE3, "-init", os.devnull, "-batch", *bail, app.path], input=SCHEMA, capture_output=True, text=True)
+    assert "users or another table of this schema is here already: see docs/tables.md" in shell.stderr
+    assert app.tables() == tables
+    with sqlite3.connect(app.path) as connection:
+        with pytest.raises(sqlite3.IntegrityError, match="users or another table of this schema is here already"):
+            connection.executescript(SCHEMA)
+        connection.rollback()
+    assert app.tables() == tables
+
+
+def test_the_schema_makes_all_of_its_tables_also_inside_a_transaction(tmp_path):
+    app = App(tmp_path / "app.db", f"BEGIN; {SCHEMA} COMMIT;")
+    assert app.tables() == NAMES
+    done = subprocess.run([SQLITE3, "-init", os.devnull, tmp_path / "shell.db"], input=SCHEMA + "SELECT count(*) FROM temp.sqlite_master;", capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_the_doctor_names_a_users_that_is_not_what_the_keys_refer_to(tmp_path, folder):
+    app = App(tmp_path / "app.db", f"CREATE TABLE users (email TEXT PRIMARY KEY); {TABLES}")
+    with Host(app.path, folder.env) as host:
+        assert doctor(host)["key_tables"] == (
+            "failed", "user_journal_master_keys refers to users.id, which schema 'main' does not have, and so no row can be inserted: see docs/tables.md",
+        )
+        host.run("ALTER TABLE users ADD COLUMN id TEXT")
+        assert doctor(host)["key_tables"][0] == "ok"
+
