@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo quick test test-system-sqlite system-sqlite test-rqlite check schedules soak bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
+.PHONY: build demo quick test test-system-sqlite system-sqlite test-rqlite check schedules soak cold bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
   sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind openssl qemu arm64-cipher
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
@@ -127,6 +127,9 @@ soak: build $(VENV)/ready  ## Ten minutes of faults and evictions under load (SO
 
 load: build dist $(VENV)/ready  ## The example application for a minute, while its key store stalls now and then (LOAD_SECONDS=60)
 	@cd tests && ../$(VENV)/bin/python -m promises.load
+
+cold: build $(VENV)/ready  ## How long 100,000 cold keys take, of a store that takes 20 ms (COLD_USERS=100000)
+	@$(VENV)/bin/python benches/cold.py $(LIBRARY)
 
 bench: build sqlite3-shell system-sqlite java openssl $(VENV)/ready  ## Time it in each host, beside other Fernets and the bare primitives; OPTIONS='--rows 10000' is shorter
 	RQLITED="$(RQLITED)" $(VENV)/bin/python benches/run.py $(OPTIONS) --output target/bench.json journal_crypt.$(SUFFIX)

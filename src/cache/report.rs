@@ -35,6 +35,11 @@ impl Cache {
         (contents.entries.len(), stale.count())
     }
 
+    /// How many keys stand in line for their fetch or check, or are being fetched.
+    pub fn pending(&self) -> usize {
+        self.contents().flights.len()
+    }
+
     /// Where the store's credentials come from and for how long; `None` where none were needed yet.
     pub fn credentials(&self) -> Option<CredentialStatus> {
         self.store.as_ref()?.credentials()

@@ -525,6 +525,24 @@ fn a_call_waits_behind_no_prefetch_also_for_a_key_that_is_prefetched() {
 }
 
 #[test]
+fn how_far_a_prefetch_is_can_be_seen() {
+    let (cache, script) = cache_with(100, 2);
+    let names: Vec<_> = (0..40).map(|number| name(&format!("k{number}"))).collect();
+    let prefetch = std::thread::spawn(move || cache.prefetch(&names, &mut || Ok(())));
+    while cache.pending() < 40 {
+        std::thread::yield_now();
+    }
+    for left in (0..40).rev() {
+        script.tell(object());
+        while cache.pending() > left {
+            std::thread::yield_now();
+        }
+        assert_eq!((cache.pending(), cache.sizes().0), (left, 40 - left));
+    }
+    assert_eq!(prefetch.join().unwrap().unwrap().len(), 40);
+}
+
+#[test]
 fn a_prefetch_asks_for_all_keys_and_reports_each() {
     let (cache, script) = warm();
     for _ in 0..5 {

@@ -139,6 +139,11 @@ fn read(session: &Session) -> Result<Vec<Metric>, Error> {
             "Calls whose time passed in this process's queue of fetches.",
         ),
         metric(
+            "fetches_pending",
+            Value::Now(cache.pending() as u64),
+            "Fetches and checks that stand in line or are under way.",
+        ),
+        metric(
             "keys_cached",
             Value::Now(cached as u64),
             "Keys in the cache.",

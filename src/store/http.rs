@@ -36,18 +36,19 @@ impl Http {
     /// An agent with as many idle connections as there may be fetches.
     pub(super) fn new(aws: &'static Aws, idle: usize) -> Result<Self, ConfigError> {
         let proxy = proxy(aws)?.map(|proxy| (proxy, &aws.no_proxy));
-        Self::with(aws, proxy, idle)
+        Self::with(aws, proxy, idle, Addresses::new())
     }
 
     /// An agent for a service of this machine's or its container's, which no proxy may come between.
     pub(super) fn direct(aws: &Aws) -> Result<Self, ConfigError> {
-        Self::with(aws, None, 1)
+        Self::with(aws, None, 1, Addresses::new())
     }
 
     fn with(
         aws: &Aws,
         proxy: Option<(ureq::Proxy, &'static NoProxy)>,
         idle: usize,
+        addresses: Addresses,
     ) -> Result<Self, ConfigError> {
         let tls = TlsConfig::builder().root_certs(roots(aws)?).build();
         let config = Agent::config_builder()
@@ -62,7 +63,6 @@ impl Http {
             .max_idle_age(Duration::from_secs(15))
             .user_agent(concat!("sqlite-journal-crypt/", env!("CARGO_PKG_VERSION")))
             .build();
-        let addresses = Addresses::new();
         Ok(Self {
             agent: Agent::with_parts(
                 config,
@@ -256,6 +256,8 @@ fn proxy(aws: &Aws) -> Result<Option<ureq::Proxy>, ConfigError> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn the_proxy_is_for_https_alone_and_decided_for_each_host() {
@@ -275,6 +277,30 @@ mod tests {
             &direct,
             "https://journal.s3.us-east-1.amazonaws.com"
         ));
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_reached_is_looked_for_anew() {
+        // A port that nobody listens on any more.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let addresses = Addresses::over(Arc::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            vec![address]
+        }));
+        let http = Http::with(&Aws::default(), None, 1, addresses).unwrap();
+        for look_ups in 1..=2 {
+            let request = Request::get("http://s3.journal.test/")
+                .body(&b""[..])
+                .unwrap();
+            let answer = http.send(request, 1, Instant::now() + Duration::from_secs(60));
+            let error = answer.map(|_| ()).unwrap_err();
+            assert_eq!(error, StoreError::unreachable("connection refused"));
+            assert_eq!(asked.load(Ordering::SeqCst), look_ups);
+        }
     }
 
     #[test]

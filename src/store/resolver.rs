@@ -59,7 +59,7 @@ impl Addresses {
         }))
     }
 
-    fn over(look_up: LookUp) -> Self {
+    pub(super) fn over(look_up: LookUp) -> Self {
         Self {
             hosts: Arc::default(),
             look_up,

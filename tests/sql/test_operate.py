@@ -118,8 +118,8 @@ def test_the_counters_count(scene):
     scene.add_rows("oseh_ujmk_lost", created_at=1.0)
     child.error("SELECT journal_encrypt(1, 'text')")
     counted = stats(child)
-    names = ["fetches", "retries", "failed_key_lost", "failed_store_unavailable", "keys_cached", "keys_stale"]
-    assert [counted[name] for name in names] == [2, 1, 1, 0, 1, 0]
+    names = ["fetches", "retries", "failed_key_lost", "failed_store_unavailable", "keys_cached", "keys_stale", "fetches_pending"]
+    assert [counted[name] for name in names] == [2, 1, 1, 0, 1, 0, 0]
     assert counted["fetch_seconds"] > 0
     assert 0 <= counted["seconds_since_good_fetch"] < 60
     assert counted["version"] == child.value("SELECT journal_version()")

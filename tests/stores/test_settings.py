@@ -23,6 +23,10 @@ import pytest
         ("AWS_SECRET_ACCESS_KEY", "", "missing beside AWS_ACCESS_KEY_ID"),
         ("AWS_REGION", "eu-west-1/../evil", "not a region's name"),
         ("JOURNAL_KEY_STORE", "s3://bucket/and/path", "not a bucket's name after s3://"),
+        ("JOURNAL_KEY_STORE", "s3://journal--use1-az4--x-s3", "a directory bucket (S3 Express), which is not supported"),
+        ("JOURNAL_KEY_STORE", "s3://mfzwi23gnjvgw.mrap", "a multi-region access point, which is not supported"),
+        ("JOURNAL_KEY_STORE", "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/journal", "an access point is a part of the host's name, and the endpoint is an address"),
+        ("AWS_USE_FIPS_ENDPOINT", "true", "not with an endpoint of your own"),
         ("JOURNAL_BUCKET_OWNER", "me, myself", "not an account's id"),
     ],
 )
