@@ -60,10 +60,12 @@ QEMU_ARM64   = $(or $(shell command -v qemu-aarch64-static),qemu-aarch64)
 
 LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
 
-build: build-tools  ## Build the extension: ./journal_crypt.so (the default)
+build: build-tools  ## Build the extension, ./journal_crypt.so, and the operator's tool, ./journal-crypt (the default)
 	cargo build --release --locked
+	cargo build --release --locked -p journal-crypt
 	@# install, not cp: a process that has the old file loaded keeps it, instead of crashing.
 	@install -m 755 $(LIBRARY) journal_crypt.$(SUFFIX)
+	@install -m 755 $(dir $(LIBRARY))journal-crypt journal-crypt
 
 demo: build sqlite3-shell  ## Write, read and lose a few hundred journal entries of three users
 	@rm -rf target/demo && mkdir -p -m 700 target/demo
@@ -76,6 +78,7 @@ quick: build sqlite3-shell $(VENV)/ready  ## Run what is run between two edits: 
 test: build dist sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Python and SQL
 	@set -o pipefail; red=0; log=target/test.log; \
 	cargo test --release --locked --no-fail-fast 2>&1 | tee $$log || red=1; \
+	cargo test --release --locked --no-fail-fast -p journal-crypt 2>&1 | tee -a $$log || red=1; \
 	$(VENV)/bin/python -m pytest tests --ignore=tests/rqlite 2>&1 | tee -a $$log || red=1; \
 	awk "$$COUNT_TESTS" $$log || red=1; \
 	exit $$red
@@ -84,8 +87,9 @@ test-rqlite: rqlited build dist sqlite3-shell $(VENV)/ready  ## Run the tests on
 	@RQLITED="$$(command -v $(RQLITED))" $(VENV)/bin/python -m pytest tests/rqlite
 
 check: build-tools  ## Run what CI runs: formatting, lints, documentation, exported symbols, the demo and all tests
-	cargo fmt --check
+	cargo fmt --check --all
 	cargo clippy --release --all-targets --locked -- -D warnings
+	cargo clippy --release --all-targets --locked -p journal-crypt -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked --quiet
 	@$(MAKE) --no-print-directory symbols demo
 	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
@@ -190,7 +194,7 @@ reproducible: build-tools $(DIST_TOOLS)/ready  ## Make all packages twice, in tw
 	diff target/reproducible/*/dist/SHA256SUMS && echo "reproducible: two directories, the same bytes"
 
 clean:  ## Remove everything that was built
-	rm -rf target dist journal_crypt.$(SUFFIX) .pytest_cache
+	rm -rf target dist journal_crypt.$(SUFFIX) journal-crypt .pytest_cache
 	find tests -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## List the targets

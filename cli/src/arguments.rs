@@ -1,0 +1,148 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const AFTER: &str = "\
+The extension's file is looked for beside this program. Where the keys are is told by the extension's own variables, \
+JOURNAL_KEY_STORE and the rest. What makes keys needs JOURNAL_ADMIN=create, what destroys them JOURNAL_ADMIN=1.
+
+On rqlite, rows are read over HTTP and all cryptography is done here: no node needs the extension, and no text or key is \
+ever sent to one.
+
+Exit status: 0 done, 1 findings or a refusal, 2 asked wrongly, 3 the key store or the database could not be reached.";
+
+/// Cares for the keys of an encrypted journal, in a database file or on a cluster of rqlite.
+#[derive(Parser)]
+#[command(name = "journal-crypt", version, after_help = AFTER, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The database file
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "rqlite")]
+    pub(crate) db: Option<PathBuf>,
+    /// Nodes of a cluster, as http://host:4001; user and password may stand in it
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        env = "JOURNAL_RQLITE",
+        hide_env_values = true
+    )]
+    pub(crate) rqlite: Vec<String>,
+    /// The extension's file, if it is not beside this program
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) extension: Option<PathBuf>,
+    /// Which columns hold tokens [default: journal-crypt.toml, or the shipped schema]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) columns: Option<PathBuf>,
+    /// How much to do at the same time [default: twice the processors]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: Option<u16>,
+    /// Give one JSON object
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say what would be done, and change nothing
+    #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Count users, keys by age and entries by key, and say what is due; nothing is decrypted
+    Status {
+        /// A user whose newest key is older is due
+        #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
+        older_than: f64,
+    },
+    /// Look whether configuration, key store and database are usable
+    Doctor,
+    /// Give new keys to all whose newest is old, and to those without one
+    Rotate {
+        /// A key that is younger stays; 0 renews every key
+        #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
+        older_than: f64,
+        /// These users alone
+        #[arg(long = "user", value_name = "ID", num_args = 1..)]
+        users: Vec<String>,
+    },
+    /// Put all tokens under their users' current keys
+    ///
+    /// A row is changed only if it still holds the token that was read: an edit made meanwhile stays, and is taken again.
+    /// May be killed anywhere and run again.
+    Rewrap {
+        /// These users alone
+        #[arg(long = "user", value_name = "ID", num_args = 1..)]
+        users: Vec<String>,
+    },
+    /// Look whether every token can be read, and whether rows and objects belong together
+    ///
+    /// Decrypts everything and shows nothing of it. Of a directory of keys it lists the files itself.
+    Audit {
+        /// These users alone
+        #[arg(long = "user", value_name = "ID", num_args = 1..)]
+        users: Vec<String>,
+        /// A file with the name of one object of the bucket in each line
+        #[arg(long, value_name = "FILE")]
+        listing: Option<PathBuf>,
+    },
+    /// Open a backup and prove that it could be restored: every token opens with the keys that exist now
+    Drill {
+        /// A copy of the database that nobody writes
+        backup: PathBuf,
+    },
+    /// Print what makes a shell complete these commands
+    Completions { shell: Shell },
+}
+
+/// Seconds of `30d`, `12h`, `10m`, `5s` or `0`.
+fn age(typed: &str) -> Result<f64, String> {
+    let (number, unit) = match typed.find(|c: char| !c.is_ascii_digit()) {
+        Some(end) => typed.split_at(end),
+        None => (typed, "d"),
+    };
+    let seconds = match unit {
+        "d" => 86_400.0,
+        "h" => 3_600.0,
+        "m" => 60.0,
+        "s" => 1.0,
+        _ => return Err("an age is a number and d, h, m or s".to_owned()),
+    };
+    let number: u32 = number
+        .parse()
+        .map_err(|_| "an age is a number and d, h, m or s".to_owned())?;
+    Ok(f64::from(number) * seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_number_of_days_unless_it_says_otherwise() {
+        assert_eq!(age("30d"), Ok(2_592_000.0));
+        assert_eq!(age("2"), Ok(172_800.0));
+        assert_eq!(
+            (age("3h"), age("4m"), age("5s"), age("0")),
+            (Ok(10_800.0), Ok(240.0), Ok(5.0), Ok(0.0))
+        );
+        for wrong in ["", "d", "1w", "-1d", "1.5d"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands, one a file.
+
+pub(crate) mod audit;
+pub(crate) mod doctor;
+pub(crate) mod drill;
+pub(crate) mod rewrap;
+pub(crate) mod rotate;
+pub(crate) mod status;

@@ -1,0 +1,200 @@
+//! `rewrap`: all tokens under their users' current keys. Nothing that was edited meanwhile is overwritten.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use rusqlite::types::Value;
+use serde_json::json;
+
+use crate::failure::{Failure, Result};
+use crate::journal::Statement;
+use crate::layout::Table;
+use crate::progress::Progress;
+use crate::report::{Report, grouped};
+use crate::rows::{Batch, List, word};
+use crate::sealer::Calls;
+use crate::work::{Setting, Worker};
+
+/// Rows whose key is not the one that their user writes with.
+const OLD: &str = "k IS NOT current";
+
+#[derive(Default)]
+struct Done {
+    rewrapped: u64,
+    /// Changed by somebody else between our reading and our writing: the next round takes them again.
+    edited: u64,
+    /// By error word: these stay as they are.
+    left: BTreeMap<String, u64>,
+}
+
+pub(crate) fn run(setting: &Setting, users: &[Value]) -> Result<Report> {
+    let mut rewrapped = 0;
+    loop {
+        let round = round(setting, users)?;
+        rewrapped += round.rewrapped;
+        // What was edited, written or rotated meanwhile may be under an old key again. Once nothing could be done any
+        // more, what is left is what cannot be.
+        if (round.rewrapped == 0 && round.edited == 0) || setting.dry_run {
+            return Ok(report(setting, rewrapped, round.left));
+        }
+    }
+}
+
+fn round(setting: &Setting, users: &[Value]) -> Result<Done> {
+    let journal = setting.place.open()?;
+    let tables = &setting.layout.tables;
+    let lists: Result<Vec<_>> = tables
+        .iter()
+        .map(|table| List::of(&*journal, table, OLD, users))
+        .collect();
+    let lists = lists?;
+    let total = lists.iter().map(List::len).sum::<usize>() as u64;
+    let batches: Vec<_> = tables
+        .iter()
+        .zip(&lists)
+        .flat_map(|(table, list)| list.batches(table))
+        .collect();
+    let progress = Progress::new("rewrap", total);
+    let outcomes = setting.in_parallel(&batches, |worker, batch| {
+        let done = rewrap(setting, worker, batch)?;
+        progress.add(batch.len());
+        Ok(done)
+    })?;
+    let mut sum = Done::default();
+    for done in outcomes {
+        sum.rewrapped += done.rewrapped;
+        sum.edited += done.edited;
+        done.left
+            .into_iter()
+            .for_each(|(word, n)| *sum.left.entry(word).or_default() += n);
+    }
+    Ok(sum)
+}
+
+fn rewrap(setting: &Setting, worker: &Worker, batch: &Batch<'_>) -> Result<Done> {
+    let (table, update) = (batch.table, batch.table.update());
+    let mut done = Done::default();
+    let mut statements = Vec::new();
+    batch.each_part(worker, |part, calls| {
+        for row in &part.rows {
+            let Some(current) = part.keys.first() else {
+                *done.left.entry("no_key".to_owned()).or_default() += 1;
+                continue;
+            };
+            let Some(key) = part.key_of(table, row) else {
+                *done.left.entry("key_not_found".to_owned()).or_default() += 1;
+                continue;
+            };
+            if key.uid == current.uid {
+                continue;
+            }
+            let each: Result<Vec<_>> = row
+                .tokens
+                .iter()
+                .map(|token| rewrapped(calls, part.number, &key.uid, token))
+                .collect();
+            match each {
+                Ok(tokens) => {
+                    let mut values = tokens;
+                    values.extend([Value::Integer(row.rowid), row.named.clone()]);
+                    values.extend(row.tokens.iter().cloned());
+                    values.extend([Value::Text(current.uid.clone()), part.user.clone()]);
+                    statements.push(Statement {
+                        sql: &update,
+                        values,
+                    });
+                }
+                Err(failure) => match word(&failure) {
+                    Some(word) => *done.left.entry(word.to_owned()).or_default() += 1,
+                    None => return Err(failure),
+                },
+            }
+        }
+        Ok(())
+    })?;
+    if setting.dry_run {
+        done.rewrapped = statements.len() as u64;
+    } else if !statements.is_empty() {
+        done.rewrapped = worker
+            .journal
+            .write(&statements)?
+            .into_iter()
+            .sum::<usize>() as u64;
+        done.edited = statements.len() as u64 - done.rewrapped;
+    }
+    Ok(done)
+}
+
+fn rewrapped(calls: &Calls<'_>, user: i64, uid: &str, token: &Value) -> Result<Value> {
+    match token {
+        Value::Null => Ok(Value::Null),
+        token => calls.value("SELECT journal_rewrap(?, ?, ?)", &[&user, &uid, token]),
+    }
+}
+
+fn report(setting: &Setting, rewrapped: u64, left: BTreeMap<String, u64>) -> Report {
+    let mut text = match setting.dry_run {
+        true => format!("{} rows would be rewrapped\n", grouped(rewrapped)),
+        false => format!("{} rows rewrapped\n", grouped(rewrapped)),
+    };
+    for (word, number) in &left {
+        let _ = writeln!(
+            text,
+            "{} rows left under an old key: {word}",
+            grouped(*number)
+        );
+    }
+    if left.is_empty() && !setting.dry_run {
+        text.push_str("nothing is left under an old key\n");
+    } else if !left.is_empty() {
+        text.push_str("trying again does not help these; `journal-crypt audit` says more\n");
+    }
+    Report {
+        findings: !left.is_empty(),
+        json: json!({"rewrapped": rewrapped, "left": left, "dry_run": setting.dry_run}),
+        text,
+    }
+}
+
+impl Table {
+    /// Gives a row new tokens and their key: only where it still holds the old ones, and the key is still the user's. Its
+    /// parameters are the new tokens, the rowid, what named the old key, the old tokens, the new key's uid, the user.
+    pub(crate) fn update(&self) -> String {
+        let (name, key) = (self.quoted_name(), self.key());
+        let named = self.named();
+        let columns: Vec<_> = self.columns().map(crate::layout::quoted).collect();
+        let set: Vec<_> = columns
+            .iter()
+            .map(|column| format!("{column} = ?"))
+            .collect();
+        let same: Vec<_> = columns
+            .iter()
+            .map(|column| format!("{name}.{column} IS ?"))
+            .collect();
+        format!(
+            "UPDATE {name} SET {}, {key} = k.{named} FROM user_journal_master_keys AS k
+             WHERE {name}.rowid = ? AND {name}.{key} IS ? AND {} AND k.uid = ? AND k.user_id = ?",
+            set.join(", "),
+            same.join(" AND "),
+        )
+    }
+}
+
+/// Refuses a user of whom there is neither a key nor a row, which is most often a misspelt one.
+pub(crate) fn known(setting: &Setting, users: &[Value]) -> Result<()> {
+    let journal = setting.place.open()?;
+    for user in users {
+        let mut known = !crate::keys::of(&*journal, user)?.is_empty();
+        for table in &setting.layout.tables {
+            known =
+                known || List::of(&*journal, table, "TRUE", std::slice::from_ref(user))?.len() > 0;
+        }
+        if !known {
+            return Err(Failure::Refused(format!(
+                "user {} has neither a key nor a row",
+                crate::journal::shown(user)
+            )));
+        }
+    }
+    Ok(())
+}
