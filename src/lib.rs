@@ -3,19 +3,21 @@
 //! ```text
 //! journal_encrypt(user_id, plaintext)            -> TEXT token, under the user's current key
 //! journal_encrypt(user_id, plaintext, key_uid)   -> the same under a named key of that user
-//! journal_decrypt(user_id, key_uid, token)       -> TEXT
-//! journal_decrypt_blob(user_id, key_uid, token)  -> BLOB
-//! journal_try_decrypt(user_id, key_uid, token)   -> TEXT, or NULL where it can never be read again
-//! journal_check(user_id, key_uid, token)         -> TEXT: ok, or the word of the error
+//! journal_encrypt(user_id, plaintext, key_uid, context) -> bound to a context; with key_uid NULL under the current key
+//! journal_decrypt(user_id, key_uid, token[, context]) -> TEXT
+//! journal_decrypt_blob(user_id, key_uid, token[, context]) -> BLOB
+//! journal_try_decrypt(user_id, key_uid, token[, context]) -> TEXT, or NULL where it can never be read again
+//! journal_check(user_id, key_uid, token[, context]) -> TEXT: ok, or the word of the error
 //! journal_key_uid(user_id)                       -> TEXT uid of the current key, or NULL
-//! journal_rewrap(user_id, key_uid, token)        -> TEXT token under the current key, its time kept
+//! journal_rewrap(user_id, key_uid, token[, context]) -> TEXT token under the current key, its time kept
+//! journal_bind(user_id, key_uid, token, context) -> the same of an unbound token, now bound to the context
 //! journal_token_time(token)                      -> INTEGER unix seconds, not authenticated
-//! journal_encrypt_item(user_id, json)            -> TEXT token of the JSON, gzip-compressed
-//! journal_decrypt_item(user_id, key_uid, token)  -> that JSON, TEXT with SQLite's JSON subtype
-//! journal_try_decrypt_item(user_id, key_uid, token) -> the same, or NULL as journal_try_decrypt
-//! journal_seal(user_id, plaintext)               -> one row (key_id, key_uid, token)
+//! journal_encrypt_item(user_id, json[, context]) -> TEXT token of the JSON, gzip-compressed
+//! journal_decrypt_item(user_id, key_uid, token[, context]) -> that JSON, TEXT with SQLite's JSON subtype
+//! journal_try_decrypt_item(user_id, key_uid, token[, context]) -> the same, or NULL as journal_try_decrypt
+//! journal_seal(user_id, plaintext[, context])    -> one row (key_id, key_uid, token)
 //! journal_prefetch(user_ids)                     -> JSON {"ready": n, "failed": {word: n}}
-//! journal_seal_item(user_id, json)               -> the same of an item
+//! journal_seal_item(user_id, json[, context])    -> the same of an item
 //! journal_evict() · journal_evict(key_uid)       -> INTEGER keys dropped from the cache
 //! journal_cache                                  -> rows (key_uid, object, age, stale)
 //! journal_stats                                  -> rows (name, value)
@@ -37,7 +39,7 @@
 //!
 //! A NULL plaintext or token gives NULL, whatever the other arguments (`journal_seal`: one row of
 //! NULLs). Nothing else does, but `journal_key_uid` of a user without a key: a NULL `user_id` is an
-//! error, and so is a NULL `key_uid` where it does not mean "try all the user's keys".
+//! error, and so is a NULL `key_uid` where it does not mean "try all the user's keys", or a NULL context.
 //!
 //! ```text
 //! SQL call -> key row in this connection -> process-wide key cache -> key store -> Fernet -> result

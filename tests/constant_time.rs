@@ -9,14 +9,16 @@ extern crate journal_crypt;
 use std::hint::black_box;
 
 use base64_simd::URL_SAFE;
-use journal_crypt::cipher::{Cipher, Iv, new_key_object};
+use journal_crypt::cipher::{Cipher, Context, Iv, MasterKey, new_key_object};
 
 const LENGTHS: [usize; 3] = [0, 300, 1_000];
 
 #[test]
 fn neither_key_nor_text_nor_the_place_of_a_wrong_tag_changes_what_is_executed() {
-    let key = || Cipher::from_object(new_key_object().expose().as_bytes()).unwrap();
-    let (cipher, other) = (key(), key());
+    let key = || MasterKey::from_object(new_key_object().expose().as_bytes()).unwrap();
+    let (key, other) = (key(), key());
+    neither_key_nor_context_changes_what_deriving_executes([&key, &other]);
+    let (cipher, other) = (key.cipher, other.cipher);
     for length in LENGTHS {
         let texts = [vec![0; length], vec![0xff; length], random(length)];
         let seal =
@@ -61,6 +63,24 @@ fn neither_key_nor_text_nor_the_place_of_a_wrong_tag_changes_what_is_executed() 
             refusing[0] > 1_000 && opening[0][0] > refusing[0] + 10 * blocks,
             "{length}"
         );
+    }
+}
+
+fn neither_key_nor_context_changes_what_deriving_executes(keys: [&MasterKey; 2]) {
+    for length in [1, 60] {
+        // At one place, since the address of what is copied counts.
+        let mut place = vec![0; length];
+        let deriving = keys.map(|key| {
+            [vec![0; length], vec![0xff; length], random(length)].map(|context| {
+                place.copy_from_slice(&context);
+                let context = Context::new(&place).unwrap();
+                executed(|| {
+                    black_box(key.bound(context));
+                    true
+                })
+            })
+        });
+        assert!(all_equal(deriving.as_flattened()), "{length}: {deriving:?}");
     }
 }
 

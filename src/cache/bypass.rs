@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Cache;
-use crate::cipher::Cipher;
+use crate::cipher::MasterKey;
 use crate::error::Error;
 use crate::id::ObjectName;
 use crate::store::{Fetched, KeyStore, StoreError, guarded};
@@ -45,7 +45,7 @@ impl Cache {
                 let (outcome, of_the_store) = store.probe(&name, start + timeout);
                 date = of_the_store;
                 outcome.map(|fetched| match fetched {
-                    Fetched::Object { content, .. } => Cipher::from_object(&content).is_some(),
+                    Fetched::Object { content, .. } => MasterKey::from_object(&content).is_some(),
                     Fetched::Unchanged => false,
                 })
             });

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use lru::LruCache;
 
 use super::Outcome;
-use crate::cipher::Cipher;
+use crate::cipher::MasterKey;
 use crate::id::KeyName;
 use crate::system::locked::Locked;
 use crate::threads::flight::Flight;
@@ -17,7 +17,7 @@ use crate::threads::sync::{AtomicBool, AtomicU64};
 /// A cached key. Times are milliseconds of uptime.
 pub struct Entry {
     /// The key, ready to use.
-    pub cipher: Locked<Cipher>,
+    pub key: Locked<MasterKey>,
     pub(super) tag: Option<String>,
     /// When it was last known to be the object's content.
     pub(super) checked: AtomicU64,

@@ -8,7 +8,7 @@ use super::breaker::PAUSE;
 use super::contents::{Contents, Entry};
 use super::verdict::{Cached, Says, Verdict};
 use super::{Cache, Outcome};
-use crate::cipher::Cipher;
+use crate::cipher::MasterKey;
 use crate::id::KeyName;
 use crate::stats::Counter;
 use crate::store::{Fetched, StoreError, guarded};
@@ -116,10 +116,9 @@ impl Cache {
         let asked = self.now();
         let tag = cached.and_then(|entry| entry.tag.as_deref());
         match store.fetch(&name.object, tag, deadline)? {
-            Fetched::Object { content, tag } => match Cipher::from_object(&content) {
-                Some(cipher) => Ok(Arc::new(Entry {
-                    cipher: Locked::new(&self.pages, cipher)
-                        .ok_or_else(StoreError::out_of_memory)?,
+            Fetched::Object { content, tag } => match MasterKey::from_object(&content) {
+                Some(key) => Ok(Arc::new(Entry {
+                    key: Locked::new(&self.pages, key).ok_or_else(StoreError::out_of_memory)?,
                     tag,
                     checked: AtomicU64::new(asked),
                     due: AtomicU64::new(self.due(asked)),

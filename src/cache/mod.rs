@@ -30,7 +30,7 @@ pub use self::bypass::Probe;
 use self::contents::Contents;
 pub use self::contents::Entry;
 use self::created::Created;
-use crate::cipher::Cipher;
+use crate::cipher::MasterKey;
 use crate::config::{Config, ConfigError, StoreLocation};
 use crate::id::KeyUid;
 use crate::stats::Stats;
@@ -52,7 +52,7 @@ pub struct Cache {
     store: Option<Box<dyn KeyStore>>,
     pool: Pool,
     /// Where the keys lie.
-    pages: Arc<Pages<Cipher>>,
+    pages: Arc<Pages<MasterKey>>,
     contents: Mutex<Contents>,
     created: Mutex<Created>,
     breaker: Breaker,

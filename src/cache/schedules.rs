@@ -107,7 +107,7 @@ struct Bench {
 impl Bench {
     fn new(keys: usize) -> Self {
         /// Pages are many schedules', since each cache stays to the end of the process.
-        static PAGES: OnceLock<Arc<Pages<Cipher>>> = OnceLock::new();
+        static PAGES: OnceLock<Arc<Pages<MasterKey>>> = OnceLock::new();
         let store = Arc::new(Store::default());
         let clock = Arc::new(std::sync::atomic::AtomicU64::new(1_000_000));
         let time = Arc::clone(&clock);

@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 use super::TAG;
 
 /// Bytes that SHA-256 takes at a time.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// The state that SHA-256 starts from (FIPS 180-4, 5.3.3).
 #[rustfmt::skip]
@@ -24,20 +24,26 @@ pub(super) struct Mac {
 impl Mac {
     /// `None` for a key of more than a block, which HMAC would hash first.
     pub(super) fn new(key: &[u8]) -> Option<Self> {
+        let mut padded = [0; BLOCK];
+        padded.get_mut(..key.len())?.copy_from_slice(key);
+        let mac = Self::padded(&padded);
+        padded.zeroize();
+        Some(mac)
+    }
+
+    /// For a key with as many zeros behind it as make it a block.
+    pub(super) fn padded(key: &[u8; BLOCK]) -> Self {
         let state = |pad: u8| {
-            let mut block = [pad; BLOCK];
-            for (byte, key) in block.get_mut(..key.len())?.iter_mut().zip(key) {
-                *byte ^= key;
-            }
+            let mut block = key.map(|byte| byte ^ pad);
             let mut state = START;
             compress(&mut state, &block);
             block.zeroize();
-            Some(state)
+            state
         };
-        Some(Self {
-            inner: state(0x36)?,
-            outer: state(0x5c)?,
-        })
+        Self {
+            inner: state(0x36),
+            outer: state(0x5c),
+        }
     }
 
     /// The tag of `message`.

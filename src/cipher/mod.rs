@@ -9,6 +9,7 @@
 mod mac;
 mod path;
 mod portable;
+mod subkey;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -24,6 +25,7 @@ use zeroize::Zeroize;
 
 use self::mac::Mac;
 pub use self::path::{Path, crates_use_instructions};
+pub use self::subkey::{Context, MasterKey};
 use crate::error::Error;
 use crate::secret::{SecretBytes, SecretString};
 use crate::system::process;
@@ -35,9 +37,6 @@ const HEADER: usize = 25;
 const BLOCK: usize = 16;
 const TAG: usize = 32;
 
-/// Base64 characters of a key object, padding included.
-const KEY_LENGTH: usize = 44;
-
 /// An initialisation vector: 16 unpredictable bytes, never used twice.
 pub type Iv = [u8; BLOCK];
 
@@ -45,7 +44,7 @@ pub type Iv = [u8; BLOCK];
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotUnderThisKey;
 
-/// One Fernet key, ready to use. 256 bytes at the most, wiped when dropped.
+/// One Fernet key, ready to use. Wiped when dropped.
 pub struct Cipher(Keys);
 
 enum Keys {
@@ -66,26 +65,15 @@ macro_rules! with {
 }
 
 impl Cipher {
-    /// Reads a key object: 44 base64url characters, of which a trailing newline is tolerated.
-    /// `None` if it is anything else.
-    pub fn from_object(object: &[u8]) -> Option<Self> {
-        let encoded = object.strip_suffix(b"\n").unwrap_or(object);
-        let encoded = encoded.strip_suffix(b"\r").unwrap_or(encoded);
-        if encoded.len() != KEY_LENGTH {
-            return None;
-        }
-        // One byte more than a key has: room for what 44 characters without padding would decode to.
-        let mut key = [0; 33];
-        let cipher = match URL_SAFE.decode(encoded, key.as_mut_slice().as_out()) {
-            Ok(key) => match key.as_chunks() {
-                ([signing, encryption], []) => {
-                    Mac::new(signing).map(|mac| Self::new(encryption, mac))
-                }
-                _ => None,
-            },
-            Err(_) => None,
-        };
-        key.zeroize();
+    /// The cipher of a key's 32 bytes: the first half signs, the second encrypts.
+    fn of(key: &[u8; 2 * BLOCK]) -> Self {
+        let mut signing = [0; mac::BLOCK];
+        signing[..BLOCK].copy_from_slice(&key[..BLOCK]);
+        let mut encryption = [0; BLOCK];
+        encryption.copy_from_slice(&key[BLOCK..]);
+        let cipher = Self::new(&encryption, Mac::padded(&signing));
+        signing.zeroize();
+        encryption.zeroize();
         cipher
     }
 

@@ -1,4 +1,6 @@
-//! Published vectors for AES-128-CBC and HMAC-SHA256, through both paths. Each file of `vectors/` names its source.
+//! Published vectors for AES-128-CBC and HMAC-SHA256, through both paths, and for HKDF-SHA256. Each file of `vectors/` names its source.
+
+use sha2::{Digest, Sha256};
 
 use super::tests::paths;
 use super::*;
@@ -82,5 +84,23 @@ fn tags_are_those_of_wycheproof() {
         for cipher in paths(&[0; 16], &bytes(key)) {
             assert_eq!(tag(&cipher, &bytes(message))[..], bytes(expected), "{key}");
         }
+    }
+}
+
+#[test]
+fn keys_are_extracted_and_expanded_as_rfc_5869_has_them() {
+    let cases = cases(include_str!("vectors/hkdf_sha256.txt"));
+    assert_eq!(cases.len(), 3);
+    for [input, salt, info, extracted, expanded] in cases {
+        let salt = match bytes(salt) {
+            // As HMAC does with a key of more than a block.
+            long if long.len() > mac::BLOCK => Sha256::digest(long).to_vec(),
+            salt => salt,
+        };
+        let extract = Mac::new(&salt).unwrap().tag(&bytes(input));
+        assert_eq!(extract.to_vec(), bytes(extracted));
+        let mut info = [bytes(info), vec![0]].concat();
+        let expand = subkey::expand(&Mac::new(&extract).unwrap(), &mut info);
+        assert_eq!(expand.to_vec(), bytes(expanded));
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn tables(session: &Rc<Session>) -> Vec<Table> {
         name: "journal_stats",
         columns: &["name TEXT", "value"],
         arguments: &[],
+        optional: &[],
         rows: Box::new(move |_| stats(&session)),
     }]
 }

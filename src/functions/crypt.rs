@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::context::context;
 use super::memo::Key;
 use super::{Session, function};
-use crate::cipher;
+use crate::cipher::{self, Context};
 use crate::error::Error;
 use crate::id::{KeyUid, UserId};
 use crate::secret::SecretBytes;
@@ -19,26 +20,34 @@ pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![
         function(session, "journal_encrypt", 2, encrypt),
         function(session, "journal_encrypt", 3, encrypt),
+        function(session, "journal_encrypt", 4, encrypt),
         function(session, "journal_decrypt", 3, decrypt),
+        function(session, "journal_decrypt", 4, decrypt),
         function(session, "journal_decrypt_blob", 3, decrypt_blob),
+        function(session, "journal_decrypt_blob", 4, decrypt_blob),
         function(session, "journal_try_decrypt", 3, try_decrypt),
+        function(session, "journal_try_decrypt", 4, try_decrypt),
         function(session, "journal_check", 3, check),
+        function(session, "journal_check", 4, check),
         function(session, "journal_key_uid", 1, key_uid),
         function(session, "journal_rewrap", 3, rewrap),
+        function(session, "journal_rewrap", 4, rewrap),
+        function(session, "journal_bind", 4, bind),
         function(session, "journal_token_time", 1, token_time),
     ]
 }
 
-/// `journal_seal(user_id, plaintext)`: one row, the token and the key it is under, from one look-up.
+/// `journal_seal(user_id, plaintext[, context])`: one row, the token and the key it is under, from one look-up.
 pub(super) fn seal(session: &Rc<Session>) -> Table {
     let session = Rc::clone(session);
     Table {
         name: "journal_seal",
         columns: SEALED,
         arguments: &["user_id", "plaintext"],
+        optional: &["context"],
         rows: Box::new(move |arguments| {
             session.guard()?;
-            sealed(&session, arguments.get(0)?, arguments.bytes(1)?)
+            sealed(&session, arguments, arguments.bytes(1)?)
         }),
     }
 }
@@ -46,60 +55,63 @@ pub(super) fn seal(session: &Rc<Session>) -> Table {
 /// The columns of [`sealed`].
 pub(super) const SEALED: &[&str] = &["key_id INTEGER", "key_uid TEXT", "token TEXT"];
 
-/// The one row of a sealing table; a NULL plaintext gives one of NULLs.
+/// The one row of a sealing table, whose arguments are `(user_id, …[, context])`; a NULL plaintext gives one of NULLs.
 pub(super) fn sealed(
     session: &Session,
-    user: Value<'_>,
+    arguments: &Arguments<'_>,
     plaintext: Option<&[u8]>,
 ) -> Result<Rows, Error> {
     let Some(plaintext) = plaintext else {
         return Ok(vec![vec![Output::Null, Output::Null, Output::Null]]);
     };
-    session.with_key(UserId::parse(user)?, None, |key| {
+    let user = UserId::parse(arguments.get(0)?)?;
+    let context = context(arguments, 2)?;
+    session.with_key(user, None, |key| {
         Ok(vec![vec![
             Output::Integer(key.id),
             Output::Text(key.uid.as_str().to_owned()),
-            Output::SecretText(under(session, key, plaintext)?),
+            Output::SecretText(under(session, key, context, plaintext)?),
         ]])
     })
 }
 
-/// `journal_encrypt(user_id, plaintext[, key_uid])`
+/// `journal_encrypt(user_id, plaintext[, key_uid[, context]])`: with a context the key need not be named.
 fn encrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     session.guard()?;
     let Some(plaintext) = arguments.bytes(1)? else {
         return Ok(Output::Null);
     };
     let user = UserId::parse(arguments.get(0)?)?;
-    let uid = match arguments.len() {
-        2 => None,
-        _ => Some(KeyUid::text(arguments.get(2)?)?),
+    let context = context(arguments, 3)?;
+    let uid = match (arguments.len(), arguments.get(2)?) {
+        (2, _) | (4, Value::Null) => None,
+        (_, uid) => Some(KeyUid::text(uid)?),
     };
     session
-        .with_key(user, uid, |key| under(session, key, plaintext))
+        .with_key(user, uid, |key| under(session, key, context, plaintext))
         .map(Output::SecretText)
 }
 
-/// `journal_decrypt(user_id, key_uid, token)`
+/// `journal_decrypt(user_id, key_uid, token[, context])`
 fn decrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    match opened(session, arguments)? {
+    match read(session, arguments)? {
         None => Ok(Output::Null),
-        Some((_, plaintext)) if simdutf8::basic::from_utf8(&plaintext).is_ok() => {
+        Some(plaintext) if simdutf8::basic::from_utf8(&plaintext).is_ok() => {
             Ok(Output::SecretText(plaintext))
         }
         Some(_) => Err(Error::NotUtf8),
     }
 }
 
-/// `journal_decrypt_blob(user_id, key_uid, token)`
+/// `journal_decrypt_blob(user_id, key_uid, token[, context])`
 fn decrypt_blob(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    Ok(match opened(session, arguments)? {
+    Ok(match read(session, arguments)? {
         None => Output::Null,
-        Some((_, plaintext)) => Output::SecretBlob(plaintext),
+        Some(plaintext) => Output::SecretBlob(plaintext),
     })
 }
 
-/// `journal_try_decrypt(user_id, key_uid, token)`
+/// `journal_try_decrypt(user_id, key_uid, token[, context])`
 fn try_decrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     match decrypt(session, arguments) {
         Err(error) if error.is_final() => Ok(Output::Null),
@@ -107,9 +119,9 @@ fn try_decrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, E
     }
 }
 
-/// `journal_check(user_id, key_uid, token)`
+/// `journal_check(user_id, key_uid, token[, context])`
 fn check(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let word = match opened(session, arguments) {
+    let word = match read(session, arguments) {
         Ok(None) => return Ok(Output::Null),
         Ok(Some(_)) => "ok",
         Err(error @ (Error::BadArgument(_) | Error::Replicated | Error::NotConfigured)) => {
@@ -135,18 +147,41 @@ fn key_uid(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
     }
 }
 
-/// `journal_rewrap(user_id, key_uid, token)`
+/// `journal_rewrap(user_id, key_uid, token[, context])`
 fn rewrap(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let (Some((id, plaintext)), Some(token)) =
-        (opened(session, arguments)?, token(arguments.get(2)?)?)
-    else {
+    session.guard()?;
+    let Some(token) = token(arguments.get(2)?)? else {
         return Ok(Output::Null);
     };
+    let context = context(arguments, 3)?;
+    moved(session, arguments, token, [context, context])
+}
+
+/// `journal_bind(user_id, key_uid, token, context)`
+fn bind(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    session.guard()?;
+    let Some(token) = token(arguments.get(2)?)? else {
+        return Ok(Output::Null);
+    };
+    moved(session, arguments, token, [None, context(arguments, 3)?])
+}
+
+/// Puts a token that is under the first context under the user's current key and the second one, its time kept. It is the
+/// same token where it is there already.
+fn moved(
+    session: &Session,
+    arguments: &Arguments<'_>,
+    token: &[u8],
+    [from, to]: [Option<Context<'_>>; 2],
+) -> Result<Output, Error> {
+    let (id, plaintext) = opened(session, arguments, token, from)?;
     let user = UserId::parse(arguments.get(0)?)?;
+    let is_bound = from.is_none() && to.is_some();
     session
         .with_key(user, None, |current| match cipher::token_time(token)? {
-            Some(time) if id != current.id => {
-                current.cipher.encrypt(&plaintext, time, &session.iv()?)
+            Some(time) if is_bound || id != current.id => {
+                let iv = session.iv()?;
+                current.with_cipher(to, |cipher| cipher.encrypt(&plaintext, time, &iv))
             }
             _ => Ok(SecretBytes::copy_of(token)?),
         })
@@ -169,33 +204,47 @@ fn token_time(_: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     }
 }
 
-/// The token of `plaintext` under `key`, with the time it is now.
+/// The token of `plaintext` under `key` and `context`, with the time it is now.
 pub(super) fn under(
     session: &Session,
     key: &Key<'_>,
+    context: Option<Context<'_>>,
     plaintext: &[u8],
 ) -> Result<SecretBytes, Error> {
-    key.cipher.encrypt(plaintext, cipher::now(), &session.iv()?)
+    let iv = session.iv()?;
+    key.with_cipher(context, |cipher| {
+        cipher.encrypt(plaintext, cipher::now(), &iv)
+    })
 }
 
-/// What a call's `(user_id, key_uid, token)` holds, and the id of the key it is under; `None` for a NULL token.
-pub(super) fn opened(
+/// What a call's `(user_id, key_uid, token[, context])` holds; `None` for a NULL token.
+pub(super) fn read(
     session: &Session,
     arguments: &Arguments<'_>,
-) -> Result<Option<(i64, SecretBytes)>, Error> {
+) -> Result<Option<SecretBytes>, Error> {
     session.guard()?;
     let Some(token) = token(arguments.get(2)?)? else {
         return Ok(None);
     };
+    let context = context(arguments, 3)?;
+    opened(session, arguments, token, context).map(|(_, plaintext)| Some(plaintext))
+}
+
+/// What `token` holds under `context` and a call's `(user_id, key_uid, …)`, and the id of the key it is under.
+fn opened(
+    session: &Session,
+    arguments: &Arguments<'_>,
+    token: &[u8],
+    context: Option<Context<'_>>,
+) -> Result<(i64, SecretBytes), Error> {
     let user = UserId::parse(arguments.get(0)?)?;
     match arguments.get(1)? {
-        Value::Null => of_any_key(session, user, token),
+        Value::Null => of_any_key(session, user, token, context),
         uid => {
             let uid = KeyUid::text(uid)?;
-            session.with_key(user, Some(uid), |key| of_key(key, token))
+            session.with_key(user, Some(uid), |key| of_key(key, token, context))
         }
     }
-    .map(Some)
 }
 
 /// A token argument: TEXT, or a BLOB of the same bytes; `None` for NULL.
@@ -209,8 +258,12 @@ fn token(value: Value<'_>) -> Result<Option<&[u8]>, Error> {
     }
 }
 
-fn of_key(key: &Key<'_>, token: &[u8]) -> Result<(i64, SecretBytes), Error> {
-    match key.cipher.decrypt(token)? {
+fn of_key(
+    key: &Key<'_>,
+    token: &[u8],
+    context: Option<Context<'_>>,
+) -> Result<(i64, SecretBytes), Error> {
+    match key.with_cipher(context, |cipher| cipher.decrypt(token))? {
         Ok(plaintext) => Ok((key.id, plaintext)),
         Err(_) => Err(Error::TokenInvalid {
             under: format!("key {}", key.uid),
@@ -226,12 +279,13 @@ fn of_any_key(
     session: &Session,
     user: UserId<'_>,
     token: &[u8],
+    context: Option<Context<'_>>,
 ) -> Result<(i64, SecretBytes), Error> {
     /// The most time, in fetches that fail only at their timeout.
     const FETCHES: u32 = 10;
     let state = session.connection.state_of_main();
     // Nearly always it is the current one, which a scan has looked up already.
-    if let Some(Ok(opened)) = session.with_known(state, user, |key| of_key(key, token)) {
+    if let Some(Ok(opened)) = session.with_known(state, user, |key| of_key(key, token, context)) {
         return Ok(opened);
     }
     let deadline = Instant::now() + session.config.fetch_timeout.saturating_mul(FETCHES);
@@ -256,7 +310,7 @@ fn of_any_key(
         }
         let outcome = row.and_then(|row| {
             let entry = session.key(&row)?;
-            let opened = of_key(&Key::of(&row, &entry), token);
+            let opened = of_key(&Key::of(&row, &entry), token, context);
             if tried == 0
                 && let Some(state) = state
             {

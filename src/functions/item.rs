@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::crypt::{SEALED, opened, sealed, under};
+use super::context::context;
+use super::crypt::{SEALED, read, sealed, under};
 use super::{Session, function, json_function};
 use crate::error::Error;
 use crate::id::UserId;
@@ -20,41 +21,46 @@ use crate::sqlite::value::{Arguments, Value};
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     vec![
         function(session, "journal_encrypt_item", 2, encrypt_item),
+        function(session, "journal_encrypt_item", 3, encrypt_item),
         json_function(session, "journal_decrypt_item", 3, decrypt_item),
+        json_function(session, "journal_decrypt_item", 4, decrypt_item),
         json_function(session, "journal_try_decrypt_item", 3, try_decrypt_item),
+        json_function(session, "journal_try_decrypt_item", 4, try_decrypt_item),
     ]
 }
 
-/// `journal_seal_item(user_id, json)`: one row, the token and the key it is under, from one look-up.
+/// `journal_seal_item(user_id, json[, context])`: one row, the token and the key it is under, from one look-up.
 pub(super) fn seal_item(session: &Rc<Session>) -> Table {
     let session = Rc::clone(session);
     Table {
         name: "journal_seal_item",
         columns: SEALED,
         arguments: &["user_id", "json"],
+        optional: &["context"],
         rows: Box::new(move |arguments| {
             session.guard()?;
             let item = packed(&session, arguments)?;
-            sealed(&session, arguments.get(0)?, item.as_deref())
+            sealed(&session, arguments, item.as_deref())
         }),
     }
 }
 
-/// `journal_encrypt_item(user_id, json)`
+/// `journal_encrypt_item(user_id, json[, context])`
 fn encrypt_item(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     session.guard()?;
     let Some(item) = packed(session, arguments)? else {
         return Ok(Output::Null);
     };
     let user = UserId::parse(arguments.get(0)?)?;
+    let context = context(arguments, 2)?;
     session
-        .with_key(user, None, |key| under(session, key, &item))
+        .with_key(user, None, |key| under(session, key, context, &item))
         .map(Output::SecretText)
 }
 
-/// `journal_decrypt_item(user_id, key_uid, token)`
+/// `journal_decrypt_item(user_id, key_uid, token[, context])`
 fn decrypt_item(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let Some((_, item)) = opened(session, arguments)? else {
+    let Some(item) = read(session, arguments)? else {
         return Ok(Output::Null);
     };
     let not_item = |reason| Err(Error::NotItem { reason });
@@ -66,7 +72,7 @@ fn decrypt_item(session: &Session, arguments: &Arguments<'_>) -> Result<Output, 
     }
 }
 
-/// `journal_try_decrypt_item(user_id, key_uid, token)`
+/// `journal_try_decrypt_item(user_id, key_uid, token[, context])`
 fn try_decrypt_item(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     match decrypt_item(session, arguments) {
         Err(error) if error.is_final() => Ok(Output::Null),

@@ -13,7 +13,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Session;
 use crate::cache::Entry;
-use crate::cipher::Cipher;
+use crate::cipher::{Cipher, Context, MasterKey};
 use crate::error::Error;
 use crate::id::{KeyUid, OwnedUserId, UserId};
 use crate::keys::KeyRow;
@@ -25,7 +25,7 @@ pub(super) struct Key<'a> {
     /// `user_journal_master_keys.id`.
     pub(super) id: i64,
     pub(super) uid: &'a KeyUid,
-    pub(super) cipher: &'a Cipher,
+    key: &'a MasterKey,
 }
 
 impl<'a> Key<'a> {
@@ -34,7 +34,19 @@ impl<'a> Key<'a> {
         Self {
             id: row.id,
             uid: &row.uid,
-            cipher: &entry.cipher,
+            key: &entry.key,
+        }
+    }
+
+    /// Hands the key as a cipher to `body`, or its subkey for `context`.
+    pub(super) fn with_cipher<T>(
+        &self,
+        context: Option<Context<'_>>,
+        body: impl FnOnce(&Cipher) -> T,
+    ) -> T {
+        match context {
+            None => body(&self.key.cipher),
+            Some(context) => body(&self.key.bound(context)),
         }
     }
 }
@@ -183,7 +195,7 @@ impl Found {
         Key {
             id: self.id,
             uid: &self.uid,
-            cipher: &entry.cipher,
+            key: &entry.key,
         }
     }
 

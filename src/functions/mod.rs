@@ -1,6 +1,7 @@
 //! The SQL functions, one file per family, each the whole story of its calls in safe Rust.
 
 mod admin;
+mod context;
 mod counters;
 mod crypt;
 mod doctor;

@@ -30,6 +30,7 @@ pub(super) fn tables(session: &Rc<Session>) -> Vec<Table> {
         name: "journal_cache",
         columns: &["key_uid TEXT", "object TEXT", "age REAL", "stale INTEGER"],
         arguments: &[],
+        optional: &[],
         rows: Box::new(move |_| cache(&session)),
     }]
 }

@@ -35,6 +35,7 @@ pub(crate) unsafe fn register(
         name: super::connection::OWNER,
         columns: &["statement"],
         arguments: &[],
+        optional: &[],
         rows: Box::new(|_| Ok(table::Rows::new())),
     };
     let parts = (replaced.into_iter().map(Part::Function))

@@ -1,7 +1,7 @@
 //! Eponymous tables and table functions behind a safe description.
 //!
 //! A table of ours is small: [`Table::rows`] computes all its rows when a scan starts. Its arguments
-//! are hidden columns that every query must give, in parentheses; they read as NULL. Their names begin
+//! are hidden columns that a query gives in parentheses, the optional ones or not; they read as NULL. Their names begin
 //! with the table's, so that they make no column of a joined table ambiguous.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -32,6 +32,8 @@ pub struct Table {
     pub columns: &'static [&'static str],
     /// The names of the arguments, in order.
     pub arguments: &'static [&'static str],
+    /// The names of those that may follow, each only where the ones before it are given.
+    pub optional: &'static [&'static str],
     /// The rows.
     pub rows: Body,
 }
@@ -169,9 +171,7 @@ unsafe extern "C" fn connect(
         let module = module.cast::<Module>().cast_const();
         let outcome = guard(|| {
             let table = &(*module).table;
-            let hidden = table
-                .arguments
-                .iter()
+            let hidden = (table.arguments.iter().chain(table.optional))
                 .map(|argument| format!("{}_{argument} HIDDEN", table.name));
             let columns: Vec<String> = table
                 .columns
@@ -254,7 +254,8 @@ unsafe extern "C" fn best_index(table: *mut sqlite3_vtab, info: *mut sqlite3_ind
             )
         };
         let mut given = 0;
-        for argument in 0..definition.arguments.len() {
+        let required = definition.arguments.len();
+        for argument in 0..required + definition.optional.len() {
             let column = definition.columns.len() + argument;
             let mut named = constraints
                 .iter()
@@ -262,8 +263,14 @@ unsafe extern "C" fn best_index(table: *mut sqlite3_vtab, info: *mut sqlite3_ind
                 .filter(|(_, c)| usize::try_from(c.iColumn) == Ok(column) && c.op == EQ)
                 .peekable();
             if named.peek().is_none() {
+                if argument >= required {
+                    break;
+                }
+                let optional: String = (definition.optional.iter())
+                    .map(|name| format!("[, {name}]"))
+                    .collect();
                 let error = Error::BadArgument(format!(
-                    "it takes ({}), each given",
+                    "it takes ({}{optional}), each given",
                     definition.arguments.join(", ")
                 ));
                 return fail(&raw mut (*table).zErrMsg, definition.name, &error);

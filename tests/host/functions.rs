@@ -61,8 +61,10 @@ fn registered(journal: &Journal) -> BTreeSet<Signature> {
         .prepare(
             "SELECT name, narg FROM pragma_function_list WHERE name LIKE 'journal%'
              UNION ALL
-             SELECT m.name, (SELECT count(*) FROM pragma_table_xinfo(m.name) WHERE hidden)
-             FROM pragma_module_list AS m WHERE m.name LIKE 'journal%'",
+             -- The context is the one argument that a table need not be given.
+             SELECT m.name, (SELECT count(*) FROM pragma_table_xinfo(m.name) WHERE hidden AND name NOT LIKE left_out)
+             FROM pragma_module_list AS m, (SELECT '' AS left_out UNION ALL SELECT '%_context')
+             WHERE m.name LIKE 'journal%'",
         )
         .unwrap()
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))

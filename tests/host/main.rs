@@ -17,6 +17,7 @@ mod values;
 mod arguments;
 mod bucket;
 mod closing;
+mod context;
 mod databases;
 mod flight;
 mod functions;

@@ -24,6 +24,8 @@ const OTHER_TYPE_2: Means = Means::Raised(
     "bad_argument",
     "user_id must be an INTEGER, as in the key rows, this is TEXT of 2 bytes",
 );
+const NO_CONTEXT: &str = "context must be TEXT or BLOB of 1 to 1024 bytes";
+
 const NO_TOKEN_AT_ALL: Means = Means::Final("token_invalid", "not a Fernet token under any key");
 
 /// The values tried in each argument's place, after what is said of a value that is refused there.
@@ -166,6 +168,56 @@ pub(crate) const PLACES: &[(&str, &str, Values)] = &[
             (":token || char(0)", NO_TOKEN_AT_ALL),
             ("CAST(x'ff' AS TEXT)", NO_TOKEN_AT_ALL),
             (HUGE, NO_TOKEN_AT_ALL),
+        ],
+    ),
+    (
+        "bound token",
+        "token must be TEXT",
+        &[
+            ("NULL", Means::Null),
+            ("7", Means::Refused("INTEGER")),
+            ("7.0", Means::Refused("REAL")),
+            ("''", NO_TOKEN),
+            ("zeroblob(100)", NO_TOKEN),
+            (TOKEN, NO_TOKEN),
+            ("journal_encrypt(7, 'dear diary', NULL, 'a.b:2')", NO_TOKEN),
+            ("CAST(x'ff' AS TEXT)", NO_TOKEN),
+            (HUGE, NO_TOKEN),
+        ],
+    ),
+    (
+        "context",
+        NO_CONTEXT,
+        &[
+            ("'a.b:1'", Means::Usual),
+            ("CAST('a.b:1' AS BLOB)", Means::Usual),
+            ("NULL", Means::Refused("NULL")),
+            ("7", Means::Refused("INTEGER")),
+            ("7.0", Means::Refused("REAL")),
+            ("''", Means::Refused("TEXT of 0 bytes")),
+            ("x''", Means::Refused("BLOB of 0 bytes")),
+            ("zeroblob(1025)", Means::Refused("BLOB of 1025 bytes")),
+            (HUGE, Means::Refused("TEXT of 1048576 bytes")),
+        ],
+    ),
+    (
+        "context of a token",
+        NO_CONTEXT,
+        &[
+            ("'a.b:1'", Means::Usual),
+            ("CAST('a.b:1' AS BLOB)", Means::Usual),
+            ("NULL", Means::Refused("NULL")),
+            ("7", Means::Refused("INTEGER")),
+            ("7.0", Means::Refused("REAL")),
+            ("''", Means::Refused("TEXT of 0 bytes")),
+            ("x''", Means::Refused("BLOB of 0 bytes")),
+            ("zeroblob(1025)", Means::Refused("BLOB of 1025 bytes")),
+            (HUGE, Means::Refused("TEXT of 1048576 bytes")),
+            ("'a.b:2'", NO_TOKEN),
+            ("'a.b:1' || char(0)", NO_TOKEN),
+            ("'A.B:1'", NO_TOKEN),
+            ("CAST(x'ff' AS TEXT)", NO_TOKEN),
+            ("zeroblob(1024)", NO_TOKEN),
         ],
     ),
     (

@@ -43,6 +43,17 @@ const TOKEN_ALONE: Argument = argument("token alone", TOKEN);
 const TOKEN_OF_ITEM: Argument = argument("token of an item", ITEM);
 const JSON: Argument = argument("json", "'{\"a\": [1, 2]}'");
 
+const CONTEXT: Argument = argument("context", "'a.b:1'");
+const CONTEXT_OF: Argument = argument("context of a token", "'a.b:1'");
+const BOUND: Argument = argument(
+    "bound token",
+    "journal_encrypt(7, 'dear diary', NULL, 'a.b:1')",
+);
+const BOUND_ITEM: Argument = argument(
+    "bound token",
+    "journal_encrypt_item(7, '{\"a\": 1}', 'a.b:1')",
+);
+
 /// A token of the item `{"a": 1}`.
 const ITEM: &str = "journal_encrypt_item(7, '{\"a\": 1}')";
 
@@ -114,6 +125,66 @@ pub(crate) const FUNCTIONS: &[(&str, &[Argument], Gives)] = &[
         &[USER_ID, ANY_KEY_UID, TOKEN_OF_ITEM],
         Gives::Text(r#"{"a": 1}"#),
     ),
+    (
+        "journal_encrypt",
+        &[USER_ID, PLAINTEXT, ANY_KEY_UID, CONTEXT],
+        Gives::Text("dear diary"),
+    ),
+    (
+        "journal_seal",
+        &[USER_ID, PLAINTEXT, CONTEXT],
+        Gives::Text("dear diary"),
+    ),
+    (
+        "journal_decrypt",
+        &[USER_ID, ANY_KEY_UID, BOUND, CONTEXT_OF],
+        Gives::Text("dear diary"),
+    ),
+    (
+        "journal_decrypt_blob",
+        &[USER_ID, ANY_KEY_UID, BOUND, CONTEXT_OF],
+        Gives::Blob(b"dear diary"),
+    ),
+    (
+        "journal_try_decrypt",
+        &[USER_ID, ANY_KEY_UID, BOUND, CONTEXT_OF],
+        Gives::Text("dear diary"),
+    ),
+    (
+        "journal_check",
+        &[USER_ID, ANY_KEY_UID, BOUND, CONTEXT_OF],
+        Gives::Text("ok"),
+    ),
+    (
+        "journal_rewrap",
+        &[USER_ID, ANY_KEY_UID, BOUND, CONTEXT_OF],
+        Gives::Text("dear diary"),
+    ),
+    (
+        "journal_bind",
+        &[USER_ID, ANY_KEY_UID, TOKEN_OF, CONTEXT],
+        Gives::Text("dear diary"),
+    ),
+    (
+        "journal_encrypt_item",
+        &[USER_ID, JSON, CONTEXT],
+        Gives::Text(r#"{"a": [1, 2]}"#),
+    ),
+    (
+        "journal_seal_item",
+        &[USER_ID, JSON, CONTEXT],
+        Gives::Text(r#"{"a": [1, 2]}"#),
+    ),
+    (
+        "journal_decrypt_item",
+        &[USER_ID, ANY_KEY_UID, BOUND_ITEM, CONTEXT_OF],
+        Gives::Text(r#"{"a": 1}"#),
+    ),
+    (
+        "journal_try_decrypt_item",
+        &[USER_ID, ANY_KEY_UID, BOUND_ITEM, CONTEXT_OF],
+        Gives::Text(r#"{"a": 1}"#),
+    ),
     ("journal_evict", &[], Gives::Integer(1)),
     ("journal_evict", &[CACHED_UID], Gives::Integer(1)),
     (
@@ -141,6 +212,18 @@ pub(crate) const FUNCTIONS: &[(&str, &[Argument], Gives)] = &[
 pub(crate) fn question(function: &str, arguments: &[&str]) -> String {
     let call = format!("{function}({})", arguments.join(", "));
     match function {
+        "journal_encrypt" | "journal_rewrap" | "journal_bind" if arguments.len() == 4 => {
+            format!("SELECT journal_decrypt(7, NULL, {call}, 'a.b:1')")
+        }
+        "journal_seal" if arguments.len() == 3 => {
+            format!("SELECT journal_decrypt(7, NULL, token, 'a.b:1') FROM {call}")
+        }
+        "journal_encrypt_item" if arguments.len() == 3 => {
+            format!("SELECT journal_decrypt_item(7, NULL, {call}, 'a.b:1')")
+        }
+        "journal_seal_item" if arguments.len() == 3 => {
+            format!("SELECT journal_decrypt_item(7, NULL, token, 'a.b:1') FROM {call}")
+        }
         "journal_seal" => format!("SELECT token FROM {call}"),
         "journal_encrypt_item" => format!("SELECT journal_decrypt_item(7, NULL, {call})"),
         "journal_seal_item" => {

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import random
+import re
 import time
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import cryptography_vectors
 import pytest
 from child import Child
-from conftest import LIBRARY
+from conftest import LIBRARY, ROOT
 from cryptography.fernet import Fernet, InvalidToken
 
 KEY_UID = "oseh_ujmk_1"
@@ -71,6 +72,30 @@ def test_what_cryptography_writes_is_read(pair):
         # By its name and by trying the user's keys, as TEXT and as a BLOB of the same bytes.
         assert decrypt(child, token, [KEY_UID, None][number % 2]) == plaintext, size
         assert decrypt(child, token.encode()) == plaintext, size
+
+
+def subkeys_of_the_documentation():
+    """The function of docs/guards.md that makes a Fernet of a key and a context."""
+    page = (ROOT / "docs" / "guards.md").read_text()
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)  # noqa: S102
+    return names["bound"]
+
+
+def test_what_is_bound_to_a_context_is_read_by_five_lines_of_python_and_what_they_write_is_read(with_key):
+    content, bound = Fernet.generate_key().decode(), subkeys_of_the_documentation()
+    child = with_key(content)
+    for size in [0, 1, 300, 65_536]:
+        for context in [b"journal_entries.token:oseh_je_1", b"\0", bytes(range(256)) * 4, "ü".encode()]:
+            plaintext, theirs = os.urandom(size), bound(content, context)
+            token = child.value("SELECT journal_encrypt(1, ?, NULL, ?)", plaintext, context)
+            assert theirs.decrypt(token) == plaintext
+            read = "SELECT journal_decrypt_blob(1, ?, ?, ?)"
+            assert child.value(read, KEY_UID, theirs.encrypt(plaintext).decode(), context) == plaintext
+            with pytest.raises(InvalidToken):
+                Fernet(content).decrypt(token)
+    # TEXT is its UTF-8.
+    assert bound(content, "ü".encode()).decrypt(child.value("SELECT journal_encrypt(1, 'x', NULL, 'ü')")) == b"x"
 
 
 def test_what_the_extension_writes_is_read(pair):

@@ -27,6 +27,7 @@ USE_A_KEY = {
     "journal_try_decrypt": [f"SELECT journal_try_decrypt(1, NULL, {TOKEN})"],
     "journal_check": [f"SELECT journal_check(1, NULL, {TOKEN})"],
     "journal_rewrap": [f"SELECT journal_rewrap(1, NULL, {TOKEN})"],
+    "journal_bind": [f"SELECT journal_bind(1, NULL, {TOKEN}, 'c')", "SELECT journal_bind(1, NULL, NULL, 'c')"],
     "journal_encrypt_item": ["SELECT journal_encrypt_item(1, '{}')"],
     "journal_decrypt_item": ["SELECT journal_decrypt_item(1, NULL, (SELECT item FROM token))"],
     "journal_try_decrypt_item": ["SELECT journal_try_decrypt_item(1, NULL, (SELECT item FROM token))"],

@@ -29,6 +29,19 @@ const CALLS: &[(&str, usize)] = &[
     ("SELECT count(value) || ?1 FROM journal_stats", 1),
     ("SELECT journal_token_time(?1)", 1),
     ("SELECT journal_rewrap(?1, ?2, ?3)", 3),
+    ("SELECT journal_encrypt(?1, ?2, ?3, ?4)", 4),
+    ("SELECT journal_decrypt_blob(?1, ?2, ?3, ?4)", 4),
+    ("SELECT journal_check(?1, ?2, ?3, ?4)", 4),
+    ("SELECT journal_rewrap(?1, ?2, ?3, ?4)", 4),
+    ("SELECT journal_bind(?1, ?2, ?3, ?4)", 4),
+    ("SELECT token FROM journal_seal(?1, ?2, ?3)", 3),
+    ("SELECT journal_try_decrypt_item(?1, ?2, ?3, ?4)", 4),
+    ("SELECT token FROM journal_seal_item(?1, ?2, ?3)", 3),
+    // A context is bytes, or none at all.
+    (
+        "SELECT journal_check(7, NULL, journal_encrypt(7, 'x', NULL, ?1))",
+        1,
+    ),
     ("SELECT journal_encrypt_item(?1, ?2)", 2),
     ("SELECT journal_decrypt_item(?1, ?2, ?3)", 3),
     ("SELECT journal_try_decrypt_item(?1, ?2, ?3)", 3),
@@ -46,9 +59,17 @@ const CALLS: &[(&str, usize)] = &[
         "SELECT journal_decrypt_blob(7, key_uid, token) FROM journal_seal(7, ?1)",
         1,
     ),
+    (
+        "SELECT journal_decrypt_blob(7, NULL, journal_encrypt(7, ?1, NULL, 'c'), x'63')",
+        1,
+    ),
+    (
+        "SELECT journal_decrypt_blob(7, NULL, journal_bind(7, NULL, journal_encrypt(7, ?1), 'c'), 'c')",
+        1,
+    ),
 ];
 /// Those that give back their own argument.
-const ROUND_TRIPS: usize = 20;
+const ROUND_TRIPS: usize = 30;
 
 const SCHEMA: &str = "
     CREATE TABLE s3_files (id, key);

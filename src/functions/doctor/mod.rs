@@ -47,6 +47,7 @@ pub(super) fn table(session: &Rc<Session>) -> Table {
         name: "journal_doctor",
         columns: &["name TEXT", "status TEXT", "detail TEXT"],
         arguments: &[],
+        optional: &[],
         rows: Box::new(move |_| {
             let findings = examine(&session)?;
             Ok(findings.into_iter().map(row).collect::<Rows>())

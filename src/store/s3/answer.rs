@@ -136,7 +136,9 @@ pub(crate) fn fuzz_answer(
     let _ = date(&answer);
     let region = region(&answer);
     let found = found(answer, conditional).map(|found| match found {
-        Fetched::Object { content, .. } => crate::cipher::Cipher::from_object(&content).is_some(),
+        Fetched::Object { content, .. } => {
+            crate::cipher::MasterKey::from_object(&content).is_some()
+        }
         Fetched::Unchanged => false,
     });
     Some((region, found))
