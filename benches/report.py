@@ -2,8 +2,9 @@
 
     python benches/report.py RESULTS
 
-Prints the table. A full run is also published: `results.json` and `chart.svg` beside this file, and the table
-between the markers of the README.
+Prints the tables. They are published where all their parts ran on rows enough: the scans beside Python and what is not a
+scan, with `results.json` and `chart.svg` beside this file; the hosts, other Fernets and rqlite, with `hosts.json`. The README
+has a place for each.
 """
 
 import json
@@ -14,9 +15,9 @@ from statistics import median
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-# What a full run has.
-ROWS, PARTS = 100_000, {"scans", "calls", "pair", "library", "memory", "s3"}
+# What is published: its parts, the rows that each has to have, and where the numbers go.
+MAIN = {"scans", "calls", "pair", "library", "memory", "s3"}, 100_000, "results.json", "bench"
+HOSTS = {"hosts", "peers", "page"}, 10_000, "hosts.json", "hosts"
 KINDS = (  # what is compared, and how the chart names it
     ("floor", "floor: copy + primitives"),
     ("extension", "journal_crypt"),
@@ -28,19 +29,23 @@ KINDS = (  # what is compared, and how the chart names it
 def main():
     source = Path(sys.argv[1])
     results = json.loads(source.read_text())
-    text = table(results)
-    print(text)
-    if results["rows"] >= ROWS and PARTS <= results.keys():
-        shutil.copyfile(source, HERE / "results.json")
-        (HERE / "chart.svg").write_text(chart(results))
-        publish(text)
+    for (parts, rows, file, place), tables in (MAIN, main_tables), (HOSTS, host_tables):
+        if not parts & results.keys():
+            continue
+        text = "\n\n".join(["\n".join(table) for table in tables(results)] + [about(results)])
+        print(text, end="\n\n")
+        if results["rows"] >= rows and parts <= results.keys():
+            shutil.copyfile(source, HERE / file)
+            if place == "bench":
+                (HERE / "chart.svg").write_text(chart(results))
+                text = f"![Microseconds for each entry of a scan](benches/chart.svg)\n\n{text}"
+            publish(place, text)
 
 
-def table(results):
-    """The numbers as Markdown."""
-    lines = []
+def main_tables(results):
+    """The numbers as Markdown, table by table, each as its lines."""
     if "scans" in results:
-        lines += [
+        lines = [
             "| µs for each row of a scan | copy | primitives | floor | journal_crypt | of the floor | Python rows | Python function |",
             "|---|--:|--:|--:|--:|--:|--:|--:|",
         ]
@@ -49,11 +54,20 @@ def table(results):
             numbers = [m[k] for k in ("copy", "primitives", "floor", "extension")]
             python = [f"{m[k]:.1f} ({m[k] / m['extension']:.0f}×)" for k in ("python rows", "python function")]
             lines.append(f"| {' | '.join([title, *(f'{n:.2f}' for n in numbers), ratio, *python])} |")
+        yield lines
     others = list(figures(results))
     if others:
-        lines += ["", "| also | |", "|---|--:|", *(f"| {what} | {value} |" for what, value in others)]
-    lines += ["", about(results)]
-    return "\n".join(lines)
+        yield ["| also | |", "|---|--:|", *(f"| {what} | {value} |" for what, value in others)]
+
+
+def host_tables(results):
+    """The same of the hosts, of other implementations of Fernet, and of rqlite."""
+    if "hosts" in results:
+        yield list(hosts(results))
+    if "peers" in results:
+        yield list(alternatives(results))
+    if results.get("page"):
+        yield list(pages(results["page"]))
 
 
 def scans(results):
@@ -63,6 +77,52 @@ def scans(results):
             medians = {name: median(numbers) for name, numbers in rounds.items()}
             medians["floor"] = medians["copy"] + medians["primitives"]
             yield f"{way} {int(length):,} B", medians
+
+
+def hosts(results):
+    """Each host's scans: how long, and how many times its own floor."""
+    lengths = [int(length) for length in next(iter(results["hosts"].values())) if length != "sqlite"]
+    heads = [f"{way} {length:,} B" for length in lengths for way in ("decrypt", "encrypt")]
+    yield f"| µs for each row in | SQLite | copy | {' | '.join(heads)} | key uid |"
+    yield f"|---|---|--:|{'--:|' * len(heads)}--:|"
+    for name, host in results["hosts"].items():
+        scans = {int(length): {k: median(v) for k, v in m.items()} for length, m in host.items() if length != "sqlite"}
+        cells = []
+        for m in (scans[length] for length in lengths):
+            for way in "decrypt", "encrypt":
+                floor = m[f"{way}, copy"] + m[f"{way}, primitives"]
+                cells.append(f"{m[way]:.2f} ({m[way] / floor:.2f}×)")
+        first = scans[lengths[0]]
+        copy = f"{first['decrypt, copy']:.2f}"
+        yield f"| {name} | {host['sqlite']} | {copy} | {' | '.join(cells)} | +{first['key uid'] - first['version']:.2f} |"
+
+
+def alternatives(results):
+    """Other implementations of Fernet on entries in memory."""
+    lengths = list(next(iter(results["peers"].values())))
+    columns = [(length, way) for length in lengths for way in ("decrypt", "encrypt")]
+
+    def line(title, numbers):
+        return f"| {title} | {' | '.join(f'{median(n):.2f}' for n in numbers)} |"
+
+    yield f"| µs for each entry in memory | {' | '.join(f'{way} {int(length):,} B' for length, way in columns)} |"
+    yield f"|---|{'--:|' * len(columns)}"
+    if "hosts" in results:
+        floors = next(iter(results["hosts"].values()))
+        primitives = [floors[length][f"{way}, primitives"] for length, way in columns]
+        yield line("RustCrypto's primitives, keys expanded before", primitives)
+    for title, peer in results["peers"].items():
+        yield line(title, [peer[length][way] for length, way in columns])
+
+
+def pages(rounds):
+    """A page from rqlite."""
+    m = {name: median(numbers) / 1e3 for name, numbers in rounds.items() if name != "rqlite"}
+    yield f"| ms for a page of 50 entries of 1 KiB from a node of rqlite {rounds['rqlite']}, by HTTP | |"
+    yield "|---|--:|"
+    yield f"| the tokens alone | {m['tokens']:.2f} |"
+    yield f"| the texts: `journal_decrypt` on the node | {m['texts']:.2f} |"
+    yield f"| the tokens, then decrypted by Python's `cryptography` | {m['tokens, then Python']:.2f} |"
 
 
 def figures(results):
@@ -100,10 +160,16 @@ def about(results):
     machine, versions = results["machine"], results["versions"]
     return (
         f"Medians of {results['rounds']} rounds on {results['rows']:,} rows of {results['users']:,} users, keys cached; "
-        f"{results['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['system']}. "
+        f"{results['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['system']}{busy(results)}. "
         f"journal_crypt {versions['extension']} (rustc {versions['rustc']}) in SQLite {versions['sqlite']}; "
         f"Python {versions['python']} with SQLite {versions['python sqlite']} and cryptography {versions['cryptography']}."
     )
+
+
+def busy(results):
+    """What else the machine did, if that was much."""
+    load = results.get("load", 0)
+    return f", shared with others (load {load:.0f})" if load > results["machine"]["cores"] else ""
 
 
 def chart(results):
@@ -141,15 +207,15 @@ text {{ fill: #e6edf3 }}
 """
 
 
-def publish(text):
-    """Puts chart and table between the README's markers."""
+def publish(place, text):
+    """Puts what was measured between the README's markers."""
     page = README.read_text()
-    before, found, rest = page.partition(BEGIN)
-    _, closed, after = rest.partition(END)
+    begin, end = f"<!-- {place}:begin -->", f"<!-- {place}:end -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"README.md lacks its markers, {BEGIN} and {END}")
-    chart_line = "![Microseconds for each entry of a scan](benches/chart.svg)"
-    README.write_text(f"{before}{BEGIN}\n{chart_line}\n\n{text}\n{END}{after}")
+        raise SystemExit(f"README.md lacks its markers, {begin} and {end}")
+    README.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
     python benches/run.py [--rows N] [--rounds N] [--calls N] [--output FILE] LIBRARY
 
-Writes every round of every measurement as JSON; `report.py` makes table and chart of it. The floor of a
+Writes every round of every measurement as JSON; `report.py` makes tables and chart of it. The floor of a
 scan is the same scan through a function that only copies its argument, plus the bare primitives on the same
-bytes. What is compared is measured in turns, round by round, so that a busy moment meets them all.
+bytes. What is compared is measured in turns, round by round, so that a busy moment meets them all. Times are the
+processor's, but for two connections at a time, loading, S3 and rqlite.
+
+The hosts are those of tests/hosts, each with the SQLite that it brings. A page of rqlite's is measured where there is an
+`rqlited`, in PATH or as RQLITED.
 """
 
 import argparse
@@ -22,6 +26,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import cryptography
+import page
+import peers
+import scans as everywhere
 from data import ROOT, Keys, write_database
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -44,7 +51,10 @@ def main():
     parser.add_argument("library", type=Path)
     options = parser.parse_args()
     Worker.program, Worker.library = build_worker(), options.library.resolve()
-    parts = {"scans": scans, "calls": single_calls, "pair": pair, "library": library, "memory": memory, "s3": s3}
+    parts = {
+        "scans": scans, "hosts": hosts, "peers": alternatives, "page": pages, "calls": single_calls, "pair": pair,
+        "library": library, "memory": memory, "s3": s3,
+    }  # fmt: skip
     results = about(options)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / "target") as folder:
         folder = Path(folder)
@@ -52,6 +62,8 @@ def main():
         for name in options.only.split(",") if options.only else parts:
             print(f"{name} …", file=sys.stderr, flush=True)
             results[name] = parts[name](data, options)
+            # What was measured stays, whatever becomes of the rest.
+            options.output.write_text(json.dumps(results, indent=1) + "\n")
         with Worker(data.store, data.database(300)) as worker:
             results["versions"]["sqlite"] = worker.sqlite
     options.output.write_text(json.dumps(results, indent=1) + "\n")
@@ -68,8 +80,7 @@ def scans(data, options):
         with Worker(data.store, database) as worker, closing(sqlite3.connect(database)) as connection:
             python = Python(connection, data.keys)
             folder = data.keys.folder
-            tokens = f"SELECT key_uid, token FROM journal_entries LIMIT {USERS}"
-            drafts = tokens.replace("token", "body").replace("journal_entries", "journal_entries JOIN drafts USING (id)")
+            tokens, drafts = rows_of("token"), rows_of("body")
 
             def scan(call, table):
                 return lambda: worker("scan", f"SELECT sum(length({call})) FROM {table}")
@@ -92,6 +103,85 @@ def scans(data, options):
                 }),
             }
     return results
+
+
+def hosts(data, options):
+    """The same scans in each host, and those that ask for a key's uid; processor time."""
+    results = {}
+    copied = everywhere.build_copied(data.folder, options.library.resolve())
+    for length in LENGTHS:
+        database = data.database(length)
+        tokens, drafts = rows_of("token"), rows_of("body")
+
+        def scan(call, table):
+            return lambda: everywhere.processor_seconds(lambda: host.value(f"SELECT sum(length({call})) FROM {table}"))
+
+        def primitives(way, rows):
+            return lambda: worker(way, options.rows, data.keys.folder, rows)
+
+        with Worker(data.store, database) as worker:
+            for name in everywhere.HOSTS:
+                with everywhere.Host(name, database, data.store, copied) as host:
+                    measurements = {
+                        "decrypt": scan(DECRYPT, "journal_entries"),
+                        "decrypt, copy": scan(DECRYPT_COPY, "journal_entries"),
+                        "decrypt, primitives": primitives("decrypt", tokens),
+                        "encrypt": scan(ENCRYPT, "drafts"),
+                        "encrypt, copy": scan(ENCRYPT_COPY, "drafts"),
+                        "encrypt, primitives": primitives("encrypt", drafts),
+                    }
+                    if length == LENGTHS[0]:
+                        measurements["key uid"] = scan("journal_key_uid(user_id)", "drafts")
+                        measurements["version"] = scan("journal_version()", "drafts")
+                    for measurement in measurements.values():
+                        measurement()
+                    host_results = results.setdefault(name, {"sqlite": host.value("SELECT sqlite_version()")})
+                    host_results[length] = in_turns(options.rounds, options.rows, measurements)
+    return results
+
+
+def alternatives(data, options):
+    """Other implementations of Fernet, on entries in memory."""
+    results = {}
+    entries = data.folder / "entries"
+    for length in LENGTHS:
+        with closing(sqlite3.connect(data.database(length))) as connection:
+            rows = connection.execute(
+                f"SELECT user_id, token, body FROM journal_entries JOIN drafts USING (id, user_id) LIMIT {USERS}"
+            )
+            lines = (f"{data.keys.objects[user].decode()}\t{token}\t{body}\n" for user, token, body in rows)
+            entries.write_text("".join(lines))
+        for build in peers.rust, peers.go, peers.node, None:
+            command, title = build() if build else (None, peers.Python.TITLE)
+            with peers.Program(command, entries) if build else peers.Python(entries) as peer:
+                # npm's is a hundred times as slow.
+                times = options.rows // (100 if build is peers.node else 10)
+                results.setdefault(title, {})[length] = {
+                    way: [round(peer(way, times), 4) for _ in range(options.rounds)] for way in ("decrypt", "encrypt")
+                }
+    return results
+
+
+def pages(data, options):
+    """A page of entries of 1 KiB from rqlite: its tokens, its texts, and its texts decrypted by the application."""
+    if not page.rqlited():
+        print("page: left out, there is no rqlited here", file=sys.stderr)
+        return None
+    users = 20
+    some = Data(data.folder / "page", 2 * page.ENTRIES * users, users)
+    fernets = some.keys.fernets()
+
+    def decrypted(user, tokens):
+        return [fernets[user].decrypt(token) for token in tokens]
+
+    with page.journal(data.folder / "rqlite", some.store, some.database(1_024)) as journal:
+        assert [text.decode() for text in decrypted(1, journal(page.TOKENS, 1))] == journal(page.TEXTS, 1)
+        asked = [*some.keys.objects] * 10
+        return {"rqlite": journal.version, **in_turns(options.rounds, len(asked), {
+            "tokens": lambda: journal.seconds(page.TOKENS, asked),
+            "texts": lambda: journal.seconds(page.TEXTS, asked),
+            "tokens, then Python": lambda: journal.seconds(page.TOKENS, asked, decrypted),
+        })}
 
 
 def single_calls(data, options):
@@ -133,7 +223,7 @@ def pair(data, options):
         return in_turns(options.rounds, options.rows, {
             f"{name}, {how}": lambda command=command, query=query: worker(command, query)
             for name, query in queries.items()
-            for how, command in (("one", "scan"), ("two", "pair"))
+            for how, command in (("one", "one"), ("two", "pair"))
         })
 
 
@@ -184,7 +274,7 @@ def s3(data, options):
         for _ in range(options.rounds):
             with Worker(store, data.database(300)) as worker:
                 results["first key"].append(
-                    worker("scan", f"SELECT length({DECRYPT}) FROM journal_entries WHERE id = 1") * 1e6
+                    worker("one", f"SELECT length({DECRYPT}) FROM journal_entries WHERE id = 1") * 1e6
                 )
             with Worker(store, data.database(300)) as worker:
                 everyone = "(SELECT json_group_array(id) FROM users)"
@@ -198,6 +288,11 @@ def s3(data, options):
 # ---- What the parts are made of ----
 
 
+def rows_of(column):
+    """A query for what the primitives are run on."""
+    return f"SELECT key_uid, {column} FROM journal_entries JOIN drafts USING (id) LIMIT {USERS}"
+
+
 def in_turns(rounds, calls, measurements):
     """Runs each measurement once a round. Microseconds for each call."""
     results = {name: [] for name in measurements}
@@ -208,12 +303,12 @@ def in_turns(rounds, calls, measurements):
 
 
 def timed(body):
-    """Seconds that a call of `body` takes, as a measurement."""
+    """Seconds that the processor works for a call of `body`, as a measurement."""
 
     def seconds():
-        start = time.perf_counter()
+        start = time.thread_time()
         body()
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     return seconds
 
@@ -327,7 +422,7 @@ def about(options):
             "python sqlite": sqlite3.sqlite_version,
             "cryptography": cryptography.__version__,
         },
-        "rows": options.rows, "users": USERS, "rounds": options.rounds,
+        "rows": options.rows, "users": USERS, "rounds": options.rounds, "load": round(os.getloadavg()[0], 1),
     }
 
 

@@ -68,7 +68,7 @@ def build(target):
 class Driver(Child):
     """A process of one of the hosts above, or of Python's `sqlite3` or `apsw`."""
 
-    def __init__(self, host, database, env):
+    def __init__(self, host, database, env, library=LIBRARY):
         command = {}
         if host in COMMANDS:
             target, words = COMMANDS[host]
@@ -76,7 +76,7 @@ class Driver(Child):
             command = {"command": words}
             # As on anybody's machine: Java must not read its arguments as ASCII.
             env = {"LC_ALL": "C.UTF-8", "NODE_PATH": str(BUILT / "node/node_modules"), **env}
-        super().__init__(database.path, LIBRARY, env, host=host, **command)
+        super().__init__(database.path, library, env, host=host, **command)
 
     def ask(self, **request):
         """The answer to a request."""
@@ -96,8 +96,8 @@ class Shell:
     PATIENCE = Child.PATIENCE
     MARK = "-- the statement has ended --"
 
-    def __init__(self, host, database, env):
-        self._database, self._env, self._open = database, env, {}
+    def __init__(self, host, database, env, library=LIBRARY):
+        self._database, self._env, self._library, self._open = database, env, library, {}
         self._files = database.path.with_name("parameter")
 
     def __enter__(self):
@@ -115,7 +115,7 @@ class Shell:
             return {"rows": []}
         if on not in self._open:
             self._open[on] = self._start()
-            if error := self._run(on, f'.load "{LIBRARY}"'):
+            if error := self._run(on, f'.load "{self._library}"'):
                 return {"error": error.strip()}
         self._bind(on, parameters)
         return self._answer(self._run(on, f"{sql};"))
@@ -205,10 +205,10 @@ def column(text):
 class Prefork:
     """A worker of a preforking web server (`prefork_app.py`); its parent has loaded the extension and used a key."""
 
-    def __init__(self, host, database, env):
+    def __init__(self, host, database, env, library=LIBRARY):
         self._port = Port()
         self._log = database.path.with_name("gunicorn.log")
-        env = {**os.environ, **env, "DATABASE": str(database.path), "LIBRARY": str(LIBRARY)}
+        env = {**os.environ, **env, "DATABASE": str(database.path), "LIBRARY": str(library)}
         with self._log.open("w") as log:
             # One thread a worker, which keeps its connections; a client that stays connected stays with its worker.
             self._process = subprocess.Popen(
@@ -241,6 +241,6 @@ class Prefork:
         return answer
 
 
-def start(host, database, env):
-    """A host's process, as a context manager; `ask` it."""
-    return {"shell": Shell, "gunicorn": Prefork}.get(host, Driver)(host, database, env)
+def start(host, database, env, library=LIBRARY):
+    """A host's process, as a context manager; `ask` it. It loads `library`."""
+    return {"shell": Shell, "gunicorn": Prefork}.get(host, Driver)(host, database, env, library)

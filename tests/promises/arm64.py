@@ -59,7 +59,8 @@ def executed(qemu, command):
         return Counter()
     ranges = ",".join(f"0x{address:x}..0x{address:x}" for address in blocks)
     counts = Counter()
-    for address in re.findall(r"^Trace .*?\[[0-9a-f]+/([0-9a-f]+)/", traced(qemu, command, "-d", "exec,nochain", "-dfilter", ranges), re.MULTILINE):
+    trace = traced(qemu, command, "-d", "exec,nochain", "-dfilter", ranges)
+    for address in re.findall(r"^Trace .*?\[[0-9a-f]+/([0-9a-f]+)/", trace, re.MULTILINE):
         counts.update(blocks[int(address, 16)])
     return counts
 
