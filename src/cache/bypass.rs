@@ -24,7 +24,7 @@ pub struct Probe {
 
 impl Cache {
     /// Asks the store itself for `name`, on a thread of ours, whatever the cache holds and whether or
-    /// not the store counts as down.
+    /// not the store counts as down. `None` where there was no answer within one fetch's time, the queue included.
     ///
     /// # Errors
     /// What `waiting` said.
@@ -36,13 +36,16 @@ impl Cache {
         let Some(store) = &self.store else {
             return Ok(None);
         };
+        /// For the answer's way to the caller.
+        const GRACE: Duration = Duration::from_millis(250);
         let flight = Arc::new(Flight::new());
         let (landing, name, timeout) = (Arc::clone(&flight), name.clone(), self.timeout);
+        let deadline = Instant::now() + timeout;
         let job = Box::new(move || {
             let start = Instant::now();
             let mut date = None;
             let is_key = guarded(|| {
-                let (outcome, of_the_store) = store.probe(&name, start + timeout);
+                let (outcome, of_the_store) = store.probe(&name, deadline);
                 date = of_the_store;
                 outcome.map(|fetched| match fetched {
                     Fetched::Object { content, .. } => MasterKey::from_object(&content).is_some(),
@@ -58,7 +61,7 @@ impl Cache {
         if self.pool.submit(Priority::Demand, job).is_err() {
             return Ok(None);
         }
-        self.wait(&flight, Some(Instant::now() + 2 * self.timeout), waiting)
+        self.wait(&flight, Some(deadline + GRACE), waiting)
     }
 
     /// Does something to the store that is no fetch, on a thread of ours. Whether the store counts as down

@@ -1,5 +1,6 @@
 //! One variable read, as text, as a number, as a switch; and what is said of one that cannot be used.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -9,13 +10,16 @@ use std::time::Duration;
 /// A variable whose value cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    variable: &'static str,
+    variable: Cow<'static, str>,
     pub(super) reason: &'static str,
 }
 
 impl ConfigError {
-    pub(crate) fn new(variable: &'static str, reason: &'static str) -> Self {
-        Self { variable, reason }
+    pub(crate) fn new(variable: impl Into<Cow<'static, str>>, reason: &'static str) -> Self {
+        Self {
+            variable: variable.into(),
+            reason,
+        }
     }
 }
 

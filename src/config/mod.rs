@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub struct Config {
     pub admin: Admin,
     /// Variables that begin with `JOURNAL_` and that nothing here reads: perhaps misspelt.
     pub unknown: Vec<String>,
+    /// Our variables as they were read.
+    read: Vec<(String, Option<OsString>)>,
     /// How to reach S3.
     pub aws: Aws,
 }
@@ -85,7 +87,7 @@ impl Config {
     /// # Errors
     /// The first variable that cannot be used. A failure is not kept.
     pub fn load() -> Result<&'static Self, ConfigError> {
-        CONFIG.get_or_try_init(|| {
+        let config = CONFIG.get_or_try_init(|| {
             let host = std::env::current_exe()
                 .ok()
                 .and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
@@ -101,8 +103,37 @@ impl Config {
                 .filter(|name| name.starts_with("JOURNAL_") && name != "JOURNAL_STREAM")
                 .filter(|name| !asked.borrow().contains(name))
                 .collect();
+            config.read = asked
+                .into_inner()
+                .into_iter()
+                .filter(|name| name.starts_with("JOURNAL_"))
+                .map(|name| {
+                    let value = std::env::var_os(&name);
+                    (name, value)
+                })
+                .collect();
             Ok(config)
-        })
+        })?;
+        config.check_unchanged()?;
+        Ok(config)
+    }
+
+    /// Refuses a variable that has another value than when it was read: whoever set it would go on with the first
+    /// store, or the first schema, and not know. One that was taken away is no wish for anything.
+    fn check_unchanged(&self) -> Result<(), ConfigError> {
+        for (name, before) in &self.read {
+            match std::env::var_os(name) {
+                Some(value) if !value.is_empty() && Some(&value) != before.as_ref() => {
+                    return Err(ConfigError::new(
+                        name.clone(),
+                        "changed since this process first loaded the extension, which reads it once; \
+                         another configuration needs another process",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The configuration of an environment with these variables and no others, for tests and
@@ -163,6 +194,7 @@ impl Config {
             replicated,
             admin: Admin::read(environment)?,
             unknown: Vec::new(),
+            read: Vec::new(),
             aws: match is_s3 {
                 true => Aws::read(environment, allow_http)?,
                 false => {

@@ -143,6 +143,38 @@ fn a_value_that_cannot_be_read_refuses_the_load_and_names_its_variable() {
 }
 
 #[test]
+fn a_variable_that_has_changed_since_the_first_load_is_refused_and_one_that_is_gone_is_not() {
+    Process::with_directory().run(|| {
+        let journal = Journal::in_memory();
+        journal.key(7, "oseh_ujmk_1", 1.0);
+        let first = std::env::var_os("JOURNAL_KEY_STORE").unwrap();
+        let load = || {
+            let connection = Connection::open_in_memory().unwrap();
+            raw::load(&connection).map_err(|error| failure(error).1)
+        };
+        for (name, value) in [
+            ("JOURNAL_KEY_STORE", "file:///elsewhere"),
+            ("JOURNAL_SCHEMA", "elsewhere"),
+        ] {
+            raw::set_variable(name, Some(value.as_ref()));
+            assert_eq!(
+                load().unwrap_err(),
+                format!(
+                    "error during initialization: journal_crypt: {name}: changed since this process first loaded the \
+                     extension, which reads it once; another configuration needs another process"
+                )
+            );
+            // Who has it goes on with the first.
+            assert_eq!(journal.text("SELECT journal_key_uid(7)", []), "oseh_ujmk_1");
+            raw::set_variable(name, None);
+            assert_eq!(load(), Ok(()), "a host may clear its environment");
+        }
+        raw::set_variable("JOURNAL_KEY_STORE", Some(&first));
+        assert_eq!(load(), Ok(()));
+    });
+}
+
+#[test]
 fn a_bundle_of_certificates_that_cannot_be_used_refuses_the_load() {
     Process::new()
         .variable("JOURNAL_KEY_STORE", "s3://journal")

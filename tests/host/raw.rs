@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, OsStr, c_int};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
@@ -204,6 +204,17 @@ pub(crate) fn bound_statements(connection: &Connection) -> Vec<String> {
             let sql = ffi::sqlite3_expanded_sql(statement);
             found.push(CStr::from_ptr(sql).to_string_lossy().into_owned());
             ffi::sqlite3_free(sql.cast());
+        }
+    }
+}
+
+/// Sets a variable of this process's environment, or takes it away.
+pub(crate) fn set_variable(name: &str, value: Option<&OsStr>) {
+    // SAFETY: no other thread of the test's process reads or writes its environment.
+    unsafe {
+        match value {
+            Some(value) => std::env::set_var(name, value),
+            None => std::env::remove_var(name),
         }
     }
 }

@@ -76,6 +76,7 @@ SELECT name, status FROM journal_doctor WHERE name <> 'sqlite' ORDER BY name;
 --> credentials|ok
 --> foreign_keys|warning
 --> indexes|ok
+--> key_management|ok
 --> key_tables|ok
 --> newest_key|failed
 --> replicated|ok

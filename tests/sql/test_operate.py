@@ -247,7 +247,9 @@ def test_the_doctor_tells_a_lost_key_a_denial_and_an_outage_apart(scene, ceph):
     assert found["newest_key"] == ("failed", "the current key of user 1: its object is not in the key store")
     scene.secrets.append("planted-secret")
     found = doctor(scene.child(AWS_SECRET_ACCESS_KEY="planted-secret"))
-    assert (found["store"][0], found["absent_key"][0], found["newest_key"][0]) == ("warning", "warning", "failed")
+    assert [found[name][0] for name in ("credentials", "store", "absent_key", "newest_key")] == ["failed", "failed", "warning", "failed"]
+    assert found["credentials"][1] == "from environment: they are wrong, or may not read; see the row store"
+    assert "SignatureDoesNotMatch" in found["store"][1]
     assert "s3:ListBucket" in found["absent_key"][1]
     found = doctor(scene.child(JOURNAL_KEY_STORE="s3://no-such-bucket-anywhere"))
     assert found["store"][0] == "failed"
@@ -256,6 +258,24 @@ def test_the_doctor_tells_a_lost_key_a_denial_and_an_outage_apart(scene, ceph):
     found = doctor(scene.child(JOURNAL_FETCH_TIMEOUT="0.3"))
     assert (found["store"][0], found["newest_key"][0]) == ("failed", "failed")
     assert "connection refused" in found["store"][1]
+
+
+def test_the_doctor_asks_a_silent_store_once_and_says_so_of_the_other_row(scene):
+    scene.proxy.faults = faults.always(faults.BlackHole())
+    found = doctor(scene.child(JOURNAL_FETCH_TIMEOUT="0.5"))
+    assert found["store"][0] == "failed"
+    assert found["newest_key"] == (
+        "failed", "the current key of user 1: not asked for, since the store could not be asked; see the rows above",
+    )
+
+
+def test_the_doctor_says_how_to_switch_key_management_on(scene):
+    off = scene.child()
+    assert "no such function: journal_rotate_key" in off.error("SELECT journal_rotate_key(1)")
+    status, detail = doctor(off)["key_management"]
+    assert status == "ok" and "journal_rotate_key and its like are not there. JOURNAL_ADMIN=create" in detail
+    for value, said in (("create", "on: keys can be made, and not destroyed"), ("1", "on: keys can be made and destroyed")):
+        assert doctor(scene.child(JOURNAL_ADMIN=value))["key_management"][1].startswith(said)
 
 
 def test_the_doctor_needs_no_key_store_to_say_that_there_is_none(scene):

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::Session;
 use crate::cipher::{Path, crates_use_instructions};
-use crate::config::Config;
+use crate::config::{Admin, Config};
 use crate::error::Error;
 use crate::sqlite::code::{INTERRUPT, NOMEM};
 use crate::sqlite::output::Output;
@@ -72,10 +72,10 @@ fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
         or_failed("temp_store", database::temp_store(session))?,
         database::replicated(session),
         configuration(session.config),
+        key_management(session.config.admin),
         cipher(Path::of_this_process()),
     ];
-    findings.extend(store::reach(session)?);
-    findings.push(store::newest_key(session)?);
+    findings.extend(store::examine(session)?);
     Ok(findings)
 }
 
@@ -87,6 +87,24 @@ fn or_failed(name: &'static str, outcome: Result<Finding, Error>) -> Result<Find
         }
         outcome => outcome,
     }
+}
+
+/// Whoever misses `journal_rotate_key` asks here.
+fn key_management(admin: Admin) -> Finding {
+    ok(
+        "key_management",
+        match admin {
+            Admin::None => {
+                "off, as it should be in an application: journal_rotate_key and its like are not there. \
+                 JOURNAL_ADMIN=create, set before the process loads the extension, adds those that make keys, \
+                 JOURNAL_ADMIN=1 all of them"
+            }
+            Admin::Create => "on: keys can be made, and not destroyed",
+            Admin::All => {
+                "on: keys can be made and destroyed; an application needs no more than JOURNAL_ADMIN=create"
+            }
+        },
+    )
 }
 
 fn configuration(config: &Config) -> Finding {

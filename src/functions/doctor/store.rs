@@ -10,37 +10,84 @@ use crate::functions::Session;
 use crate::id::ObjectName;
 use crate::store::{CredentialStatus, StoreError};
 
+/// The store and one real key: at most two questions, each within one fetch's time, and the second only where the first
+/// was answered.
+pub(super) fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
+    let reach = reach(session)?;
+    let key = newest_key(session, reach.is_answered)?;
+    let mut findings = reach.findings;
+    if reach.is_denied && key.status != "ok" {
+        // Nothing can be read, as far as we see.
+        for finding in &mut findings {
+            match finding.name {
+                "store" => finding.status = "failed",
+                "credentials" if reach.is_bucket => {
+                    finding.status = "failed";
+                    finding.detail += ": they are wrong, or may not read; see the row store";
+                }
+                _ => {}
+            }
+        }
+    }
+    findings.push(key);
+    Ok(findings)
+}
+
+/// What the question for an absent object showed.
+struct Reach {
+    findings: Vec<Finding>,
+    is_bucket: bool,
+    /// The store said something.
+    is_answered: bool,
+    /// It denied the question.
+    is_denied: bool,
+}
+
+impl Reach {
+    fn unanswered(findings: Vec<Finding>) -> Self {
+        Self {
+            findings,
+            is_bucket: false,
+            is_answered: false,
+            is_denied: false,
+        }
+    }
+}
+
 /// Reach, round trip, clock, and what an absent name is answered with.
-pub(super) fn reach(session: &Session) -> Result<Vec<Finding>, Error> {
+fn reach(session: &Session) -> Result<Reach, Error> {
     let Some(location) = &session.config.store else {
-        return Ok(vec![failed("store", "JOURNAL_KEY_STORE is not set")]);
+        return Ok(Reach::unanswered(vec![failed(
+            "store",
+            "JOURNAL_KEY_STORE is not set",
+        )]));
     };
     let name = format!("{}journal_doctor_absent", session.config.key_prefix);
     let Ok(name) = ObjectName::parse(&name, "") else {
-        return Ok(vec![failed(
+        return Ok(Reach::unanswered(vec![failed(
             "store",
             "JOURNAL_KEY_PREFIX begins no object's name",
-        )]);
+        )]));
     };
     let Some(probe) = session.cache()?.probe(&name, &mut session.waiting())? else {
-        return Ok(vec![failed(
+        return Ok(Reach::unanswered(vec![failed(
             "store",
             "no answer in time: is it reachable from this machine?",
-        )]);
+        )]));
     };
     let status = session.cache()?.credentials();
     if let Err(StoreError::NoCredentials { reason, .. }) = &probe.is_key {
         let kept =
             "cached keys serve on until their stale time is over, and no other key can be fetched";
         let credentials = failed("credentials", format!("{reason}: {kept}"));
-        return Ok(match probe.date {
+        return Ok(Reach::unanswered(match probe.date {
             // It was asked, and did not take them.
             Some(_) => vec![credentials, clock(&probe)],
             None => vec![
                 credentials,
                 failed("store", "not asked for want of credentials"),
             ],
-        });
+        }));
     }
     let credentials = match (status, location, &probe.is_key) {
         (Some(status), ..) if status.expires_in.is_some_and(|left| left.is_zero()) => warning(
@@ -66,10 +113,10 @@ pub(super) fn reach(session: &Session) -> Result<Vec<Finding>, Error> {
         ),
         Err(error) => {
             let advice = "check JOURNAL_KEY_STORE, the endpoint and the network";
-            return Ok(vec![
+            return Ok(Reach::unanswered(vec![
                 credentials,
                 failed("store", format!("{error}: {advice}")),
-            ]);
+            ]));
         }
         Ok(_) => (
             ok("store", reached),
@@ -79,7 +126,12 @@ pub(super) fn reach(session: &Session) -> Result<Vec<Finding>, Error> {
             ),
         ),
     };
-    Ok(vec![credentials, reach, absent, clock(&probe)])
+    Ok(Reach {
+        findings: vec![credentials, reach, absent, clock(&probe)],
+        is_bucket: matches!(location, StoreLocation::S3 { .. }),
+        is_answered: true,
+        is_denied: matches!(probe.is_key, Err(StoreError::Denied(_))),
+    })
 }
 
 /// Where the credentials that the probe was signed with came from.
@@ -122,7 +174,7 @@ fn clock(probe: &Probe) -> Finding {
 }
 
 /// One real key, end to end: the current one of the newest user that has any.
-pub(super) fn newest_key(session: &Session) -> Result<Finding, Error> {
+fn newest_key(session: &Session, is_answered: bool) -> Result<Finding, Error> {
     const NAME: &str = "newest_key";
     let newest = session.keys.newest_user(&session.connection);
     let user = match newest {
@@ -139,6 +191,14 @@ pub(super) fn newest_key(session: &Session) -> Result<Finding, Error> {
     };
     if session.config.store.is_none() {
         return Ok(failed(NAME, Error::NotConfigured.to_string()));
+    }
+    if !is_answered {
+        return Ok(failed(
+            NAME,
+            format!(
+                "{label}: not asked for, since the store could not be asked; see the rows above"
+            ),
+        ));
     }
     let probe = session
         .cache()?
