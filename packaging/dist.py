@@ -24,6 +24,8 @@ STAGE = ROOT / "target" / "dist-stage"
 PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
 NAME, VERSION = PACKAGE["name"], PACKAGE["version"]
 LICENCES = sorted(ROOT.glob("LICENSE-*"))
+#: The schema and the recipes; the demo is about this repository.
+SCRIPTS = [file for file in sorted((ROOT / "sql").glob("*.sql")) if file.name != "demo.sql"]
 # 1 January 1980, the first day that a zip file knows.
 EPOCH = 315532800
 
@@ -67,6 +69,10 @@ def archive(path, files):
             tar.addfile(member, io.BytesIO(content))
 
 
+def scripts():
+    return {f"sql/{script.name}": script.read_bytes() for script in SCRIPTS}
+
+
 def wheel(platform, library):
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.copytree(ROOT / "packaging" / "python", STAGE, ignore=shutil.ignore_patterns("__pycache__"))
@@ -77,6 +83,9 @@ def wheel(platform, library):
     for licence in LICENCES:
         shutil.copy(licence, STAGE)
     shutil.copy(library, STAGE / "sqlite_journal_crypt" / f"journal_crypt{library.suffix}")
+    (STAGE / "sqlite_journal_crypt" / "sql").mkdir()
+    for script in SCRIPTS:
+        shutil.copy(script, STAGE / "sqlite_journal_crypt" / "sql")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", DIST],
         cwd=STAGE, env={**os.environ, "WHEEL_PLATFORM": platform, "SOURCE_DATE_EPOCH": str(EPOCH)}, check=True,
@@ -96,6 +105,7 @@ def npm(libraries):
     files = {file.name: file.read_bytes() for file in [*sorted(source.glob("*.js")), source / "index.d.ts", *LICENCES]}
     files["package.json"] = json.dumps(package, indent=2).encode() + b"\n"
     files["README.md"] = readme("Node").encode()
+    files.update(scripts())
     for platform, library in libraries.items():
         files[f"{platform}/journal_crypt{library.suffix}"] = library.read_bytes()
     archive(DIST / f"{NAME}-{VERSION}.tgz", {f"package/{name}": content for name, content in files.items()})
@@ -114,8 +124,11 @@ def main(built):
             print(f"{target} needs glibc {needed}")
             wheel_platform = wheel_platform.format(glibc=needed.replace(".", "_"))
         wheel(wheel_platform, library)
-        # Nothing but the library: rqlite takes the archive as it is.
-        archive(DIST / f"{NAME}-{VERSION}-{name}.tar.gz", {f"journal_crypt{library.suffix}": library.read_bytes()})
+        loadable = {f"journal_crypt{library.suffix}": library.read_bytes()}
+        licences = {licence.name: licence.read_bytes() for licence in LICENCES}
+        archive(DIST / f"{NAME}-{VERSION}-{name}.tar.gz", {**loadable, **licences, **scripts()})
+        # Nothing but the library: rqlite loads every file of an archive, and refuses one with folders.
+        archive(DIST / f"{NAME}-{VERSION}-{name}-rqlite.tar.gz", loadable)
         libraries[node_platform] = library
     npm(libraries)
     sbom = subprocess.run([sys.executable, ROOT / "packaging" / "sbom.py"], stdout=subprocess.PIPE, check=True)

@@ -8,6 +8,12 @@ export interface ExtensionHost {
 export function getLoadablePath(): string;
 
 /**
+ * The path of a script of this package, to run in a database or in the sqlite3 shell: `schema.sql`, or a recipe such as
+ * `audit.sql`, whose head says what it needs. Throws where there is no script of this name.
+ */
+export function getSqlPath(name?: string): string;
+
+/**
  * Loads the extension. With node:sqlite extension loading is on for this one call; afterwards it is off, whatever it
  * was before. What SQLite throws if it refuses the extension names the reason.
  */

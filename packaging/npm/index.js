@@ -16,11 +16,12 @@ const {
   BadArgument,
   Replicated,
 } = require("./errors.js");
-const { getLoadablePath, load } = require("./load.js");
+const { getLoadablePath, getSqlPath, load } = require("./load.js");
 const { Sealer } = require("./sealer.js");
 
 module.exports = {
   getLoadablePath,
+  getSqlPath,
   load,
   Sealer,
   JournalError,

@@ -19,6 +19,13 @@ function getLoadablePath() {
   return file;
 }
 
+function getSqlPath(name = "schema.sql") {
+  const folder = path.join(__dirname, "sql");
+  const names = fs.readdirSync(folder);
+  if (!names.includes(name)) throw new Error(`there is no such script; there are ${names.join(", ")}`);
+  return path.join(folder, name);
+}
+
 function load(db) {
   // better-sqlite3 loads extensions always, and has no such switch.
   if (typeof db.enableLoadExtension !== "function") {
@@ -33,4 +40,4 @@ function load(db) {
   }
 }
 
-module.exports = { getLoadablePath, load };
+module.exports = { getLoadablePath, getSqlPath, load };

@@ -29,8 +29,8 @@ def made(pattern):
     return file
 
 
-def release_archive():
-    return made(f"*-{PACKAGE['version']}-linux-x86_64.tar.gz")
+def release_archive(kind=""):
+    return made(f"*-{PACKAGE['version']}-linux-x86_64{kind}.tar.gz")
 
 
 def members(archive):

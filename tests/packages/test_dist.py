@@ -15,7 +15,7 @@ from .built import DIST, PACKAGE, made, members, release_archive, run
 @pytest.fixture
 def library(tmp_path):
     """The library of the release archive, as a file."""
-    [(name, content)] = members(release_archive()).items()
+    [(name, content)] = members(release_archive("-rqlite")).items()
     (tmp_path / name).write_bytes(content)
     return tmp_path / name
 
@@ -25,15 +25,30 @@ def test_every_file_is_named_with_its_checksum():
     there = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in DIST.iterdir()}
     del there["SHA256SUMS"]
     assert named == there
-    assert len(named) == 5  # wheel, npm package, release archive, crate, bill of materials
+    assert len(named) == 6  # wheel, npm package, release archive, one for rqlite, crate, bill of materials
 
 
-def test_the_release_archive_holds_the_library_alone_and_all_packages_hold_the_same_one():
-    [(name, library)] = members(release_archive()).items()
+def test_rqlites_archive_holds_the_library_alone_and_all_packages_hold_the_same_one():
+    [(name, library)] = members(release_archive("-rqlite")).items()
     assert name == "journal_crypt.so"
+    assert members(release_archive())["journal_crypt.so"] == library
     assert members(made("*.tgz"))["package/linux-x64/journal_crypt.so"] == library
     with zipfile.ZipFile(made("*.whl")) as wheel:
         assert wheel.read("sqlite_journal_crypt/journal_crypt.so") == library
+
+
+def test_all_packages_but_rqlites_hold_the_schema_the_recipes_and_the_licences():
+    scripts = {file.name: file.read_bytes() for file in ROOT.glob("sql/*.sql") if file.name != "demo.sql"}
+    licences = {file.name: file.read_bytes() for file in ROOT.glob("LICENSE-*")}
+    assert "schema.sql" in scripts and len(licences) == 2
+    with zipfile.ZipFile(made("*.whl")) as wheel:
+        in_wheel = {name: wheel.read(name) for name in wheel.namelist()}
+    info = f"sqlite_journal_crypt-{PACKAGE['version']}.dist-info/licenses/"
+    for files, prefix, of_licences in [
+        (members(release_archive()), "", ""), (members(made("*.tgz")), "package/", "package/"), (in_wheel, "sqlite_journal_crypt/", info),
+    ]:  # fmt: skip
+        assert {name.removeprefix(f"{prefix}sql/"): text for name, text in files.items() if name.startswith(f"{prefix}sql/")} == scripts
+        assert all(files[of_licences + name] == text for name, text in licences.items())
 
 
 def test_the_library_needs_no_more_than_the_glibc_that_is_named(library):

@@ -43,7 +43,7 @@ def test_the_wheel_loads_in_sqlite3(python, tmp_path):
 
 
 def test_the_wheel_loads_at_sqlalchemys_connect_event(python, tmp_path):
-    [_, (source, shown)] = Example("Python").code("python")
+    source, shown = Example("Python").code("python")[1]
     drivers = {"PYTHONPATH": sysconfig.get_path("purelib")}
     printed = run([python, "-c", f"import sqlite_journal_crypt\n{source}"], tmp_path, **drivers)
     assert shown and matches(shown, printed.splitlines())
@@ -75,7 +75,50 @@ except Exception as error:
 
 def test_the_wheel_says_what_cannot_load_extensions(python, tmp_path):
     script = "import sqlite_journal_crypt\ntry: sqlite_journal_crypt.load(object())\nexcept RuntimeError as e: print(e)"
-    assert run([python, "-c", script], tmp_path).startswith("builtins.object cannot load extensions")
+    assert run([python, "-c", script], tmp_path) == (
+        "builtins.object cannot load extensions: load takes a connection of sqlite3, apsw or aiosqlite, or what SQLAlchemy's "
+        "connect event gives\n"
+    )
+
+
+ASYNC = {
+    "aiosqlite": """
+        connection = await aiosqlite.connect(":memory:")
+        await sqlite_journal_crypt.load(connection)
+        print(*await (await connection.execute("SELECT journal_version()")).fetchone())
+        try: await connection.load_extension(sqlite_journal_crypt.loadable_path())
+        except Exception as error: print(error)
+        await connection.close()
+    """,
+    "SQLAlchemy": """
+        engine = create_async_engine("sqlite+aiosqlite://", hide_parameters=True)
+        event.listen(engine.sync_engine, "connect", lambda connection, _: sqlite_journal_crypt.load(connection))
+        async with engine.connect() as connection:
+            print(await connection.scalar(text("SELECT journal_version()")))
+            try: await connection.scalar(text("SELECT load_extension(:path)"), {"path": sqlite_journal_crypt.loadable_path()})
+            except Exception as error: print(error.orig)
+        await engine.dispose()
+    """,
+}
+
+
+@pytest.mark.parametrize("driver", ASYNC)
+def test_the_wheel_loads_in_async_drivers_and_leaves_extension_loading_off(driver, python, tmp_path):
+    script = (
+        "import aiosqlite, asyncio, sqlite_journal_crypt\nfrom sqlalchemy import event, text\n"
+        "from sqlalchemy.ext.asyncio import create_async_engine\nasync def main():\n"
+        f"{ASYNC[driver]}\nasyncio.run(main())"
+    )
+    loaded, after = run([python, "-W", "error", "-c", script], tmp_path, PYTHONPATH=sysconfig.get_path("purelib")).splitlines()
+    assert loaded == PACKAGE["version"] and after.endswith("not authorized")
+
+
+def test_the_wheel_gives_the_paths_of_its_scripts(python, tmp_path):
+    script = "import sqlite_journal_crypt as j, sqlite3; c = sqlite3.connect(':memory:')\n"
+    script += "c.executescript(open(j.sql_path()).read()); print(open(j.sql_path('audit.sql')).readline())\n"
+    script += "try: j.sql_path('../_loading.py')\nexcept ValueError as e: print(e)"
+    first, _, error = run([python, "-c", script], tmp_path).splitlines()
+    assert first.startswith("-- Looks whether every entry") and error.startswith("there is no such script; there are audit.sql, ")
 
 
 # ---- The library of the release archive -------------------------------------------------------------------------
@@ -192,6 +235,19 @@ def test_the_npm_package_loads_in_node_sqlite_and_leaves_extension_loading_off(n
     refused, after = node(script, "example.mjs", JOURNAL_CACHE_KEYS="many")
     assert refused.startswith("refused") and "JOURNAL_CACHE_KEYS: not a number" in refused
     assert "not allowed" in after
+
+
+def test_the_npm_package_gives_the_paths_of_its_scripts(node):
+    script = """
+        const { getSqlPath } = require("sqlite-journal-crypt");
+        const { readFileSync } = require("node:fs");
+        const journal = new (require("better-sqlite3"))(":memory:");
+        journal.exec(readFileSync(getSqlPath(), "utf8"));
+        console.log(readFileSync(getSqlPath("audit.sql"), "utf8").split(" every")[0]);
+        try { getSqlPath("../load.js"); } catch (error) { console.log(error.message); }
+    """
+    first, error = node(script)
+    assert first == "-- Looks whether" and error.startswith("there is no such script; there are audit.sql, ")
 
 
 def test_the_npm_package_says_that_it_has_no_library_for_a_platform(node):

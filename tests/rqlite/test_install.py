@@ -1,4 +1,4 @@
-"""rqlite takes the release archive of `make dist` as it is: README's block for it, run."""
+"""rqlite takes its archive of `make dist` as it is: README's block for it, run."""
 
 import json
 import shutil
@@ -11,9 +11,9 @@ from servers.port import LOOPBACK, Port
 from .cluster import PATIENCE
 
 
-def test_a_node_takes_the_release_archive(program, tmp_path):
+def test_a_node_takes_its_archive(program, tmp_path):
     command, _ = Example("rqlite").only("sh")
-    shutil.copy(release_archive(), tmp_path)
+    shutil.copy(release_archive("-rqlite"), tmp_path)
     http, raft = Port(), Port()
     # README's command, on ports of ours.
     rqlited = tmp_path / "rqlited"
