@@ -79,12 +79,15 @@ FROM rewrapped_entry AS r
 WHERE journal_entries.id = r.id AND journal_entries.token = r.old
   -- A key that was deleted meanwhile must not come to hold an entry.
   AND EXISTS (SELECT 1 FROM user_journal_master_keys AS k WHERE k.uid = r.new_key AND k.user_id = :user_id);
-SELECT changes() || ' of ' || count(*) || ' entries rewrapped' FROM rewrapped_entry;
+-- Not changes(), which counts nothing where journal_entries is a view with a trigger.
+SELECT count(e.id) || ' of ' || count(*) || ' entries rewrapped'
+FROM rewrapped_entry AS r LEFT JOIN journal_entries AS e ON e.id = r.id AND e.token = r.new;
 UPDATE journal_entry_items SET master_encrypted_data = r.new, master_key_id = r.new_key
 FROM rewrapped_item AS r
 WHERE journal_entry_items.id = r.id AND journal_entry_items.master_encrypted_data = r.old
   AND EXISTS (SELECT 1 FROM user_journal_master_keys AS k WHERE k.id = r.new_key AND k.user_id = :user_id);
-SELECT changes() || ' of ' || count(*) || ' items rewrapped' FROM rewrapped_item;
+SELECT count(i.id) || ' of ' || count(*) || ' items rewrapped'
+FROM rewrapped_item AS r LEFT JOIN journal_entry_items AS i ON i.id = r.id AND i.master_encrypted_data = r.new;
 COMMIT;
 
 -- What is left. Rows that are recorded under an old key are counted by that; only when there are none that could

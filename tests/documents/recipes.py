@@ -8,8 +8,8 @@ from stores import ADMIN
 
 
 def recipe(name, database, store, env=ADMIN, code=0, before=(), **parameters):
-    """The lines that a recipe says; with a `code` above 0, the text of its error. `before` are statements."""
-    commands = [*before, "PRAGMA temp_store = MEMORY", f'.load "{LIBRARY.with_suffix("")}"']
+    """The lines that a recipe says; with a `code` above 0, the text of its error. `before` are what the shell is told before it."""
+    commands = ["PRAGMA temp_store = MEMORY", f'.load "{LIBRARY.with_suffix("")}"', *before]
     for parameter, value in parameters.items():
         # An SQL string, within one of the shell's.
         quoted = "'" + value.replace("'", "''").replace('"', '\\"') + "'" if isinstance(value, str) else value

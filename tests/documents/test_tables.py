@@ -15,7 +15,7 @@ from .recipes import recipe
 
 UUID, OTHER = "0190f2a4-7c1e-7d3a-9b5f-1c2d3e4f5a6b", "0190f2a4-7c1e-7d3a-9b5f-000000000042"
 BLOCKS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.S)
-TABLES, FIRST_USE, VIEWS, ATTACHED = BLOCKS
+TABLES, FIRST_USE, VIEWS, ATTACHED, OF_ENTRIES = BLOCKS
 SCHEMA = (ROOT / "sql" / "schema.sql").read_text()
 NAMES = ["journal_entries", "journal_entry_items", "s3_files", "user_journal_master_keys", "users"]
 ENTRIES = "\n".join(re.findall(r"^CREATE TABLE journal_entr.*?^\);", SCHEMA, re.M | re.S)).replace("user_id INTEGER", "user_id TEXT")
@@ -144,6 +144,28 @@ def test_recipes_follow_the_schema_of_the_keys_and_refuse_where_two_could_be_mea
         connection.executescript(f"CREATE TABLE users (id TEXT PRIMARY KEY); {TABLES}")
     for name, parameters in [("rotate", {}), ("rewrap", {"user_id": UUID}), ("shred", {"user_id": UUID, "key_uid": old}), ("search", {"user_id": UUID, "words": "x"}), ("audit", {})]:
         assert "another schema than JOURNAL_SCHEMA has tables of these names too" in run(name, code=1, **parameters)
+
+
+def test_recipes_work_on_entries_in_a_table_of_another_name(tmp_path, folder):
+    app = App(tmp_path / "app.db", f"""
+        CREATE TABLE users (id TEXT PRIMARY KEY); INSERT INTO users VALUES ('{UUID}'); {TABLES}
+        CREATE TABLE entries (id TEXT PRIMARY KEY, user_id TEXT, key_uid TEXT, token TEXT, created_at TEXT);
+    """)
+    with Host(app.path, {**folder.env, **ADMIN}) as host:
+        old = host.value("SELECT journal_rotate_key(?)", UUID)
+        for text in ("the fog lifted", "rain"):
+            host.run("INSERT INTO entries SELECT ?2, ?1, key_uid, token, '2026-01-01' FROM journal_seal(?1, ?2)", UUID, text)
+        host.run("SELECT journal_rotate_key(?)", UUID)
+    views = tmp_path / "views.sql"
+    views.write_text(OF_ENTRIES)
+
+    def run(name, **parameters):
+        return recipe(name, app, folder, before=[f".read {views}"], **parameters)
+
+    assert run("rewrap", user_id=UUID) == ["2 of 2 entries rewrapped", "0 of 0 items rewrapped", "done"]
+    assert run("shred", user_id=UUID, key_uid=old, loses=0)[-1] == "the rows of the key are deleted"
+    assert run("search", user_id=UUID, words="fog") == ["2026-01-01|1|the [fog] lifted"]
+    assert run("audit")[1] == "(all)|entry|2|2|0|0|0|0"
 
 
 @pytest.mark.parametrize("before", ["CREATE TABLE users (email TEXT)", "CREATE VIEW Users AS SELECT 1 AS id", "CREATE TABLE journal_entries (id)"])

@@ -25,8 +25,8 @@ pub(super) fn tables(session: &Session) -> Result<Finding, Error> {
                 return Ok(failed(
                     NAME,
                     format!(
-                        "schema {schema} has no {table}.{column}: create the tables of \
-                         sql/schema.sql there, or set JOURNAL_SCHEMA"
+                        "schema {schema} has no {table}.{column}: create the tables of sql/schema.sql there, or \
+                         those of docs/tables.md beside your own, or set JOURNAL_SCHEMA"
                     ),
                 ));
             }
