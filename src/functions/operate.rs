@@ -59,6 +59,10 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
         }
         _ => Err(error),
     };
+    let reading = match users.len() {
+        0 | 1 => None,
+        _ => Some(session.keys.reading(&session.connection)?),
+    };
     for user in users {
         let user = user.ok_or_else(|| not_users(argument))?;
         seen.try_reserve(1)?;
@@ -77,6 +81,8 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
             }
         }
     }
+    // Nobody who writes waits for a fetch.
+    drop(reading);
     let mut ready = 0;
     for outcome in session.cache()?.prefetch(&names, &mut session.waiting())? {
         match outcome {

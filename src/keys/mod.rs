@@ -75,6 +75,7 @@ pub struct Keys {
     current: String,
     by_uid: String,
     of_user: String,
+    reading: String,
     newest_user: String,
     user_types: String,
 }
@@ -115,6 +116,7 @@ impl Keys {
             by_uid: format!("{select} WHERE k.uid = ?2 || '' AND {exactly}"),
             // One more than are used, to tell that there are more.
             of_user: format!("{select} {in_order} LIMIT {}", Self::MOST + 1),
+            reading: format!("SELECT 1 FROM {schema}.user_journal_master_keys"),
             newest_user: format!(
                 "SELECT user_id FROM {schema}.user_journal_master_keys \
                  WHERE typeof(user_id) IN ('integer', 'text') ORDER BY id DESC LIMIT 1"
@@ -209,6 +211,17 @@ impl Keys {
             rows.push(KeyRow::read(&statement, self.prefix));
         }
         Ok(rows)
+    }
+
+    /// A read transaction on the key tables, until it is dropped: look-ups in it are of one moment, and none of
+    /// them takes the lock anew, which costs more than a look-up.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn reading(&self, connection: &Connection) -> Result<Statement, Error> {
+        let mut statement = connection.prepare(&self.reading)?;
+        statement.step()?;
+        Ok(statement)
     }
 
     /// Whether both key tables are tables of `main` itself, so that their rows change with it alone: a

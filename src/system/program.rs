@@ -5,6 +5,7 @@ use std::time::Instant;
 
 /// How a program ended.
 #[derive(Debug)]
+#[cfg_attr(not(unix), allow(dead_code))]
 pub(crate) enum Ended {
     /// With success, after it had printed so many bytes.
     Well(usize),

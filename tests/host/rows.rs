@@ -1,7 +1,10 @@
 //! The row is the authority: every call sees the key rows as its connection sees them at that moment,
 //! however warm the key is.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::types::Value;
 
 use crate::journal::{Failure, Journal, PREFIX, ask, error, new_object, path, text};
@@ -46,6 +49,41 @@ fn a_deleted_row_stops_decryption_though_the_key_is_cached() {
             journal.ask("SELECT journal_evict('oseh_ujmk_1')", []),
             Ok(Value::Integer(1))
         );
+    });
+}
+
+#[test]
+fn a_prefetch_reads_the_rows_of_one_moment() {
+    /// Deletes all key rows, on a connection of its own, when the rows of a second user are looked up.
+    fn delete_them(event: TraceEvent<'_>) {
+        static LOOKED_UP: AtomicUsize = AtomicUsize::new(0);
+        if let TraceEvent::Stmt(_, sql) = event
+            && sql.contains("LEFT JOIN \"main\".s3_files")
+            && LOOKED_UP.fetch_add(1, Ordering::SeqCst) == 1
+        {
+            let other = Connection::open(path("journal.db")).unwrap();
+            let deleted = other.execute("DELETE FROM user_journal_master_keys", []);
+            assert_eq!(deleted, Ok(3));
+        }
+    }
+    Process::with_directory().run(|| {
+        let journal = Journal::in_file("journal.db");
+        journal.run("PRAGMA journal_mode = WAL");
+        for user in 1..=3 {
+            journal.key(user, &format!("oseh_ujmk_{user}"), 1.0);
+        }
+        journal.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(delete_them));
+        let prefetch = "SELECT journal_prefetch('[1, 2, 3]')";
+        assert_eq!(
+            journal.ask(prefetch, []),
+            text(r#"{"ready":3,"failed":{}}"#)
+        );
+        assert_eq!(
+            journal.ask(prefetch, []),
+            text(r#"{"ready":0,"failed":{"no_key":3}}"#)
+        );
+        // Nothing is left that reads.
+        journal.run("PRAGMA journal_mode = DELETE");
     });
 }
 

@@ -11,6 +11,7 @@ use super::chain::{Sources, denied};
 use super::sts::{FORM, SESSION, Sts, VERSION};
 use super::{Credentials, Found};
 use crate::config::profile::Profile;
+use crate::secret::SecretString;
 use crate::store::StoreError;
 use crate::store::signature::sign;
 
@@ -19,7 +20,8 @@ use crate::store::signature::sign;
 pub(super) struct Role {
     arn: String,
     session: String,
-    external_id: Option<String>,
+    /// Known to the role's owner and to us.
+    external_id: Option<SecretString>,
     duration: Option<u32>,
 }
 
@@ -41,7 +43,7 @@ impl Role {
         Ok(Some(Self {
             arn,
             session: of_profile("role_session_name").unwrap_or_else(|| SESSION.to_owned()),
-            external_id: of_profile("external_id"),
+            external_id: profile.get("external_id").cloned(),
             duration: duration
                 .transpose()
                 .map_err(|_| denied("the AWS profile's duration_seconds is not a number"))?,
@@ -55,7 +57,7 @@ impl Role {
             .append_pair("RoleArn", &self.arn)
             .append_pair("RoleSessionName", &self.session);
         if let Some(id) = &self.external_id {
-            form.append_pair("ExternalId", id);
+            form.append_pair("ExternalId", id.expose());
         }
         if let Some(seconds) = self.duration {
             form.append_pair("DurationSeconds", &seconds.to_string());
