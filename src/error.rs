@@ -77,10 +77,14 @@ pub enum Error {
     NotConfigured,
     /// An argument has the wrong type or value.
     BadArgument(String),
+    /// The connection's scope is another user's, or there is none where one is required, or it stands and the nonce is wrong.
+    OutOfScope(&'static str),
     /// A function that uses a key was called where SQL text is replicated.
     Replicated,
     /// A key management function was called on a replicated host, whose statements run on every node.
     ReplicatedKeys,
+    /// A scope was asked for on a replicated host, whose connections serve everybody.
+    ReplicatedScope,
     /// SQLite's own error: its extended result code and its message.
     Sqlite {
         /// The extended result code, such as `SQLITE_BUSY`.
@@ -111,7 +115,8 @@ impl Error {
             Error::Undone { denied: false, .. } => "store_unavailable",
             Error::NotConfigured => "not_configured",
             Error::BadArgument(_) => "bad_argument",
-            Error::Replicated | Error::ReplicatedKeys => "replicated",
+            Error::OutOfScope(_) => "out_of_scope",
+            Error::Replicated | Error::ReplicatedKeys | Error::ReplicatedScope => "replicated",
             Error::Sqlite { .. } | Error::OutOfMemory | Error::Panicked => return None,
         })
     }
@@ -168,6 +173,7 @@ impl fmt::Display for Error {
             } => write!(f, "key {key} could not be {what}: {reason}"),
             Error::NotConfigured => f.write_str("JOURNAL_KEY_STORE is not set"),
             Error::BadArgument(sentence) => f.write_str(sentence),
+            Error::OutOfScope(sentence) => f.write_str(sentence),
             Error::Replicated => f.write_str(
                 "every node would run this statement again; SELECT the value on a read-only connection \
                  (rqlite: a query at level none or weak), then write it as a literal",
@@ -175,6 +181,9 @@ impl fmt::Display for Error {
             Error::ReplicatedKeys => f.write_str(
                 "every node would do this, and again at every replay of the log; do it in a sqlite3 shell \
                  of your own, as docs/rqlite.md says",
+            ),
+            Error::ReplicatedScope => f.write_str(
+                "the host shares its connections among its callers, so that a scope would be everybody's",
             ),
             Error::Sqlite { message, .. } => f.write_str(message),
             Error::OutOfMemory => f.write_str("out of memory"),

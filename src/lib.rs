@@ -16,6 +16,8 @@
 //! journal_decrypt_item(user_id, key_uid, token[, context]) -> that JSON, TEXT with SQLite's JSON subtype
 //! journal_try_decrypt_item(user_id, key_uid, token[, context]) -> the same, or NULL as journal_try_decrypt
 //! journal_seal(user_id, plaintext[, context])    -> one row (key_id, key_uid, token)
+//! journal_scope(user_id[, nonce])                -> TEXT nonce: this connection uses that user's keys alone, until
+//!                                                   journal_scope(NULL, nonce)
 //! journal_prefetch(user_ids)                     -> JSON {"ready": n, "failed": {word: n}}
 //! journal_seal_item(user_id, json[, context])    -> the same of an item
 //! journal_evict() · journal_evict(key_uid)       -> INTEGER keys dropped from the cache

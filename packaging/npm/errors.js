@@ -25,6 +25,7 @@ const WORDS = {
   store_denied: class StoreDenied extends JournalError {},
   not_configured: class NotConfigured extends JournalError {},
   bad_argument: class BadArgument extends JournalError {},
+  out_of_scope: class OutOfScope extends JournalError {},
   replicated: class Replicated extends JournalError {},
 };
 for (const [word, cls] of Object.entries(WORDS)) cls.word = word;

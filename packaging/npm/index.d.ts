@@ -19,6 +19,18 @@ export function getSqlPath(name?: string): string;
  */
 export function load(db: ExtensionHost): void;
 
+/** A database of better-sqlite3 or of node:sqlite. */
+export interface Preparer {
+  prepare(sql: string): { get(...parameters: any[]): unknown };
+}
+
+/**
+ * What `body` gives. While it runs the database uses this user's keys alone; any other user is `out_of_scope`. The scope
+ * ends whatever happens. Scopes nest, also for another user. `body` must not give a promise: other code would run under
+ * its scope.
+ */
+export function scope<T>(db: Preparer, userId: number | bigint | string, body: () => T): T;
+
 /** A key row: an object with these columns, or an array that begins so. Rows whose `uid` is null are passed over. */
 export type KeyRow =
   | { uid: string | null; created_at: number | Date | null; key: string | null }
@@ -100,4 +112,5 @@ export class StoreUnavailable extends JournalError {}
 export class StoreDenied extends JournalError {}
 export class NotConfigured extends JournalError {}
 export class BadArgument extends JournalError {}
+export class OutOfScope extends JournalError {}
 export class Replicated extends JournalError {}

@@ -14,15 +14,18 @@ const {
   StoreDenied,
   NotConfigured,
   BadArgument,
+  OutOfScope,
   Replicated,
 } = require("./errors.js");
 const { getLoadablePath, getSqlPath, load } = require("./load.js");
+const { scope } = require("./scope.js");
 const { Sealer } = require("./sealer.js");
 
 module.exports = {
   getLoadablePath,
   getSqlPath,
   load,
+  scope,
   Sealer,
   JournalError,
   NoKey,
@@ -36,5 +39,6 @@ module.exports = {
   StoreDenied,
   NotConfigured,
   BadArgument,
+  OutOfScope,
   Replicated,
 };

@@ -71,6 +71,8 @@ pub struct Config {
     pub schema: String,
     /// `JOURNAL_REPLICATED`, with `auto` resolved.
     pub replicated: bool,
+    /// `JOURNAL_REQUIRE_SCOPE`: whether a connection without a scope uses no key.
+    pub require_scope: bool,
     /// `JOURNAL_ADMIN`: which of the key management functions are registered.
     pub admin: Admin,
     /// Variables that begin with `JOURNAL_` and that nothing here reads: perhaps misspelt.
@@ -192,6 +194,7 @@ impl Config {
                 .get(),
             schema,
             replicated,
+            require_scope: environment.switch("JOURNAL_REQUIRE_SCOPE")?,
             admin: Admin::read(environment)?,
             unknown: Vec::new(),
             read: Vec::new(),

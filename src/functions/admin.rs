@@ -40,12 +40,13 @@ pub(super) fn destroying(session: &Rc<Session>) -> Vec<Function> {
 /// `journal_create_key(user_id)`: the object alone; what its two rows are to hold.
 fn create_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     refuse(session)?;
-    let key = new_key(session, UserId::parse(arguments.get(0)?)?)?;
+    let key = new_key(session, session.user(arguments.get(0)?)?)?;
     upload(session, &key)?;
-    session.cache()?.was_created(KeyName {
+    let name = KeyName {
         uid: key.uid.clone(),
         object: key.object.clone(),
-    });
+    };
+    session.cache()?.was_created(name, key.user.into());
     Ok(Output::Json(
         json!({
             "user_journal_master_keys": {
@@ -74,11 +75,12 @@ fn discard_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, E
     let uid = KeyUid::parse(arguments.get(0)?)?;
     let cache = session.cache()?;
     let refused = |reason| Error::BadArgument(format!("key {uid} is not discarded: {reason}"));
-    let Some(name) = cache.created(&uid) else {
+    let Some((name, user)) = cache.created(&uid) else {
         return Err(refused(
             "this process did not make it by journal_create_key within ten minutes, or has used it",
         ));
     };
+    session.allows(user.get())?;
     let rows = Rows::new(&session.config.schema);
     if rows.are_naming(&session.connection, &name.object, &uid)? {
         return Err(refused("there is a row for it"));
@@ -98,7 +100,7 @@ fn discard_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, E
 fn rotate_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     refuse(session)?;
     let connection = &session.connection;
-    let user = UserId::parse(arguments.get(0)?)?;
+    let user = session.user(arguments.get(0)?)?;
     let least_age = match arguments.len() {
         1 => None,
         _ => Some(seconds(arguments.get(1)?)?),
@@ -131,7 +133,7 @@ fn rotate_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Er
 fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     refuse(session)?;
     let connection = &session.connection;
-    let user = UserId::parse(arguments.get(0)?)?;
+    let user = session.user(arguments.get(0)?)?;
     let uid = KeyUid::parse(arguments.get(1)?)?;
     let name = session.named_key(user, uid.as_str())?.name()?;
     let rows = Rows::new(&session.config.schema);

@@ -64,7 +64,7 @@ pub(super) fn sealed(
     let Some(plaintext) = plaintext else {
         return Ok(vec![vec![Output::Null, Output::Null, Output::Null]]);
     };
-    let user = UserId::parse(arguments.get(0)?)?;
+    let user = session.user(arguments.get(0)?)?;
     let context = context(arguments, 2)?;
     session.with_key(user, None, |key| {
         Ok(vec![vec![
@@ -81,7 +81,7 @@ fn encrypt(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error
     let Some(plaintext) = arguments.bytes(1)? else {
         return Ok(Output::Null);
     };
-    let user = UserId::parse(arguments.get(0)?)?;
+    let user = session.user(arguments.get(0)?)?;
     let context = context(arguments, 3)?;
     let uid = match (arguments.len(), arguments.get(2)?) {
         (2, _) | (4, Value::Null) => None,
@@ -124,7 +124,12 @@ fn check(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> 
     let word = match read(session, arguments) {
         Ok(None) => return Ok(Output::Null),
         Ok(Some(_)) => "ok",
-        Err(error @ (Error::BadArgument(_) | Error::Replicated | Error::NotConfigured)) => {
+        Err(
+            error @ (Error::BadArgument(_)
+            | Error::OutOfScope(_)
+            | Error::Replicated
+            | Error::NotConfigured),
+        ) => {
             return Err(error);
         }
         Err(error) => match error.word() {
@@ -137,7 +142,7 @@ fn check(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> 
 
 /// `journal_key_uid(user_id)`
 fn key_uid(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let user = UserId::parse(arguments.get(0)?)?;
+    let user = session.user(arguments.get(0)?)?;
     match session.current_uid(user)? {
         Some(uid) => Ok(Output::Text(uid)),
         None => {
@@ -175,7 +180,7 @@ fn moved(
     [from, to]: [Option<Context<'_>>; 2],
 ) -> Result<Output, Error> {
     let (id, plaintext) = opened(session, arguments, token, from)?;
-    let user = UserId::parse(arguments.get(0)?)?;
+    let user = session.user(arguments.get(0)?)?;
     let is_bound = from.is_none() && to.is_some();
     session
         .with_key(user, None, |current| match cipher::token_time(token)? {
@@ -237,7 +242,7 @@ fn opened(
     token: &[u8],
     context: Option<Context<'_>>,
 ) -> Result<(i64, SecretBytes), Error> {
-    let user = UserId::parse(arguments.get(0)?)?;
+    let user = session.user(arguments.get(0)?)?;
     match arguments.get(1)? {
         Value::Null => of_any_key(session, user, token, context),
         uid => {

@@ -6,7 +6,6 @@ use super::context::context;
 use super::crypt::{SEALED, read, sealed, under};
 use super::{Session, function, json_function};
 use crate::error::Error;
-use crate::id::UserId;
 use crate::item::gzip::{self, Refusal};
 use crate::item::json::is_json;
 use crate::secret::SecretBytes;
@@ -51,7 +50,7 @@ fn encrypt_item(session: &Session, arguments: &Arguments<'_>) -> Result<Output, 
     let Some(item) = packed(session, arguments)? else {
         return Ok(Output::Null);
     };
-    let user = UserId::parse(arguments.get(0)?)?;
+    let user = session.user(arguments.get(0)?)?;
     let context = context(arguments, 2)?;
     session
         .with_key(user, None, |key| under(session, key, context, &item))

@@ -8,6 +8,7 @@ mod doctor;
 mod item;
 mod memo;
 mod operate;
+mod scope;
 
 use std::cell::RefCell;
 use std::ffi::CString;
@@ -27,6 +28,7 @@ use crate::sqlite::table::Table;
 use crate::sqlite::value::Arguments;
 
 use memo::Memo;
+use scope::Scope;
 
 /// The version that `journal_version()` gives.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -39,6 +41,7 @@ struct Session {
     main: CString,
     memo: RefCell<Memo>,
     ivs: RefCell<Ivs>,
+    scope: RefCell<Option<Scope>>,
 }
 
 impl Session {
@@ -130,10 +133,12 @@ pub fn all(
         main: CString::from(c"main"),
         memo: RefCell::default(),
         ivs: RefCell::default(),
+        scope: RefCell::default(),
     });
     let mut functions = crypt::functions(&session);
     functions.extend(item::functions(&session));
     functions.extend(operate::functions(&session));
+    functions.extend(scope::functions(&session));
     functions.extend(counters::functions(&session));
     if config.admin != Admin::None {
         functions.extend(admin::creating(&session));

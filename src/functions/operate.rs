@@ -65,6 +65,7 @@ fn prefetch(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
     };
     for user in users {
         let user = user.ok_or_else(|| not_users(argument))?;
+        session.allows(user)?;
         seen.try_reserve(1)?;
         if !seen.insert(user) {
             continue;
@@ -130,10 +131,15 @@ fn user(value: &Json) -> Option<UserId<'_>> {
 
 /// `journal_evict([key_uid])`
 fn evict(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    let uid = match arguments.is_empty() {
+        true => None,
+        false => Some(KeyUid::parse(arguments.get(0)?)?),
+    };
+    session.allows_key(uid.as_ref())?;
     let cache = session.cache()?;
-    let dropped = match arguments.is_empty() {
-        true => cache.evict_all(),
-        false => cache.evict(&KeyUid::parse(arguments.get(0)?)?),
+    let dropped = match uid {
+        None => cache.evict_all(),
+        Some(uid) => cache.evict(&uid),
     };
     Ok(Output::Integer(i64::try_from(dropped).unwrap_or(i64::MAX)))
 }
@@ -163,6 +169,7 @@ pub(super) fn report(config: &Config) -> Json {
         "schema": config.schema,
         "item_max": config.item_max,
         "replicated": config.replicated,
+        "require_scope": config.require_scope,
         "admin": match config.admin {
             Admin::None => json!(false),
             Admin::Create => json!("create"),
@@ -176,9 +183,17 @@ fn version(_: &Session, _: &Arguments<'_>) -> Result<Output, Error> {
     Ok(Output::Text(VERSION.to_owned()))
 }
 
-/// `journal_cache`
+/// `journal_cache`: under a scope the keys of its user.
 fn cache(session: &Session) -> Result<Rows, Error> {
-    let keys = session.cache()?.list();
+    let mut keys = session.cache()?.list();
+    if let Some(user) = session.scoped()? {
+        let rows = session.keys.of_user(&session.connection, user.get())?;
+        let names: HashSet<_> = rows
+            .into_iter()
+            .filter_map(|row| row.ok()?.name().ok())
+            .collect();
+        keys.retain(|(name, ..)| names.contains(name));
+    }
     let row = |(name, age, stale): (crate::id::KeyName, f64, bool)| {
         vec![
             Output::Text(name.uid.as_str().to_owned()),

@@ -28,6 +28,7 @@ mod random;
 mod reuse;
 mod rows;
 mod schema;
+mod scope;
 mod secrets;
 mod sqlite_errors;
 mod users;

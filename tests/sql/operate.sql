@@ -80,6 +80,7 @@ SELECT name, status FROM journal_doctor WHERE name <> 'sqlite' ORDER BY name;
 --> key_tables|ok
 --> newest_key|failed
 --> replicated|ok
+--> scope|ok
 --> store|ok
 --> temp_store|warning
 SELECT detail FROM journal_doctor WHERE name = 'newest_key';

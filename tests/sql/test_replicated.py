@@ -58,6 +58,9 @@ MANAGE_SENTENCE = (
     "replicated: every node would do this, and again at every replay of the log; do it in a sqlite3 shell of your own, "
     "as docs/rqlite.md says"
 )
+# A scope on a connection that everybody is served by would be everybody's.
+SCOPE = {"journal_scope": ["SELECT journal_scope(1)", "SELECT journal_scope(NULL, 'x')"]}
+SCOPE_SENTENCE = "replicated: the host shares its connections among its callers, so that a scope would be everybody's"
 READ_ONLY, READ_WRITE = ["-readonly"], []
 
 
@@ -112,12 +115,29 @@ def test_a_function_that_manages_keys_is_refused_on_every_connection(name, state
     assert error is None if unmade is None else error.startswith(unmade)
 
 
+@pytest.mark.parametrize("statement", SCOPE["journal_scope"])
+def test_a_scope_is_refused_on_every_connection(statement, journal):
+    path, env = journal
+    for options in (READ_ONLY, READ_WRITE):
+        assert run(statement, path, on(env), options) == ("", f"journal_scope: {SCOPE_SENTENCE}")
+
+
+def test_where_a_scope_is_required_a_replicated_host_uses_no_key_and_the_doctor_says_why(journal):
+    path, env = journal
+    env = on({**env, "JOURNAL_REQUIRE_SCOPE": "1"})
+    assert "journal_encrypt: out_of_scope: " in run("SELECT journal_encrypt(1, 'x')", path, env, READ_ONLY)[1]
+    doctor = "SELECT status, detail FROM journal_doctor WHERE name = 'scope'"
+    assert run(doctor, path, env, READ_ONLY) == (
+        "failed|JOURNAL_REQUIRE_SCOPE is set on a replicated host, where no connection can have one: no key is used", None,
+    )  # fmt: skip
+
+
 def test_every_function_is_known_to_use_a_key_or_not(journal):
     path, env = journal
     env = {**env, "JOURNAL_ADMIN": "1"}
     registered = "SELECT name FROM pragma_function_list UNION SELECT name FROM pragma_module_list"
     output, _ = run(f"SELECT * FROM ({registered}) WHERE name GLOB 'journal_*'", path, env)
-    assert set(output.split()) == USE_A_KEY.keys() | USE_NO_KEY.keys() | MANAGE_KEYS.keys()
+    assert set(output.split()) == USE_A_KEY.keys() | USE_NO_KEY.keys() | MANAGE_KEYS.keys() | SCOPE.keys()
 
 
 def test_a_write_is_refused_whatever_its_form(journal):

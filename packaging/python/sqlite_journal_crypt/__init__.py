@@ -1,6 +1,8 @@
-"""The SQLite extension sqlite-journal-crypt: its file, how to load it on a connection, and how to seal without one."""
+"""The SQLite extension sqlite-journal-crypt: its file, how to load it on a connection, a connection's scope, and how to
+seal without a connection."""
 
 from ._loading import load, loadable_path, sql_path
+from ._scope import scope
 from .aio import AsyncSealer
 from .errors import (
     BadArgument,
@@ -12,6 +14,7 @@ from .errors import (
     NotConfigured,
     NotItem,
     NotUtf8,
+    OutOfScope,
     Replicated,
     StoreDenied,
     StoreUnavailable,
@@ -21,6 +24,6 @@ from .sealer import NewKey, SealedToken, Sealer
 
 __all__ = [
     "AsyncSealer", "BadArgument", "JournalError", "KeyInvalid", "KeyLost", "KeyNotFound", "NewKey", "NoKey",
-    "NotConfigured", "NotItem", "NotUtf8", "Replicated", "SealedToken", "Sealer", "StoreDenied", "StoreUnavailable",
-    "TokenInvalid", "load", "loadable_path", "sql_path",
+    "NotConfigured", "NotItem", "NotUtf8", "OutOfScope", "Replicated", "SealedToken", "Sealer", "StoreDenied",
+    "StoreUnavailable", "TokenInvalid", "load", "loadable_path", "scope", "sql_path",
 ]  # fmt: skip

@@ -79,6 +79,12 @@ class BadArgument(JournalError):
     word = "bad_argument"
 
 
+class OutOfScope(JournalError):
+    """JOURNAL_REQUIRE_SCOPE is on in this process, whose sealers have no scope."""
+
+    word = "out_of_scope"
+
+
 class Replicated(JournalError):
     """JOURNAL_REPLICATED is on in this process, which is no node of a cluster."""
 
@@ -89,7 +95,7 @@ WORDS: Dict[str, Type[JournalError]] = {
     cls.word: cls
     for cls in (
         NoKey, KeyNotFound, KeyLost, KeyInvalid, TokenInvalid, NotUtf8, NotItem, StoreUnavailable, StoreDenied,
-        NotConfigured, BadArgument, Replicated,
+        NotConfigured, BadArgument, OutOfScope, Replicated,
     )
     if cls.word
 }  # fmt: skip

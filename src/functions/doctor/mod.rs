@@ -71,6 +71,7 @@ fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
         or_failed("foreign_keys", database::foreign_keys(session))?,
         or_failed("temp_store", database::temp_store(session))?,
         database::replicated(session),
+        scope(session),
         configuration(session.config),
         key_management(session.config.admin),
         cipher(Path::of_this_process()),
@@ -115,6 +116,23 @@ fn configuration(config: &Config) -> Finding {
             NAME,
             format!("unknown, perhaps misspelt: {}", unknown.join(", ")),
         ),
+    }
+}
+
+/// Whether this connection has a scope, and whether it needs one.
+fn scope(session: &Session) -> Finding {
+    const NAME: &str = "scope";
+    match (session.config.require_scope, session.scoped()) {
+        (true, _) if session.config.replicated => failed(
+            NAME,
+            "JOURNAL_REQUIRE_SCOPE is set on a replicated host, where no connection can have one: no key is used",
+        ),
+        (_, Ok(Some(_))) => ok(NAME, "this connection uses the keys of one user"),
+        (true, _) => warning(
+            NAME,
+            "JOURNAL_REQUIRE_SCOPE is set, and this connection has none: it uses no key until journal_scope",
+        ),
+        (false, _) => ok(NAME, "none, and none is required"),
     }
 }
 

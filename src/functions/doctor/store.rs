@@ -173,13 +173,17 @@ fn clock(probe: &Probe) -> Finding {
     }
 }
 
-/// One real key, end to end: the current one of the newest user that has any.
+/// One real key, end to end: the current one of the scope's user, or of the newest user that has any.
 fn newest_key(session: &Session, is_answered: bool) -> Result<Finding, Error> {
     const NAME: &str = "newest_key";
-    let newest = session.keys.newest_user(&session.connection);
+    let newest = match session.scoped() {
+        Ok(None) => session.keys.newest_user(&session.connection),
+        scoped => scoped,
+    };
     let user = match newest {
         Ok(Some(user)) => user,
         Ok(None) => return Ok(warning(NAME, "there is no key row yet")),
+        Err(Error::OutOfScope(_)) => return Ok(warning(NAME, "not looked at without a scope")),
         Err(error) => return Ok(failed(NAME, error.to_string())),
     };
     let user = user.get();

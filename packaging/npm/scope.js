@@ -1,0 +1,28 @@
+"use strict";
+
+/** The nonce and the user of each database's scope. */
+const SCOPES = new WeakMap();
+
+function journalScope(db, userId, nonce) {
+  const given = nonce === undefined ? [userId] : [userId, nonce];
+  return db.prepare(`SELECT journal_scope(${given.map(() => "?").join(", ")}) AS nonce`).get(...given).nonce;
+}
+
+function scope(db, userId, body) {
+  const outer = SCOPES.get(db);
+  const nonce = journalScope(db, userId, outer?.nonce);
+  SCOPES.set(db, { nonce, userId });
+  try {
+    const given = body();
+    if (typeof given?.then === "function") {
+      throw new TypeError("the function of a scope must not give a promise: other code would run under its scope");
+    }
+    return given;
+  } finally {
+    if (outer) SCOPES.set(db, outer);
+    else SCOPES.delete(db);
+    journalScope(db, outer ? outer.userId : null, nonce);
+  }
+}
+
+module.exports = { scope };

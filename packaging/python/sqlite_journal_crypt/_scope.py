@@ -1,0 +1,40 @@
+"""The scope of a connection, for the length of a `with` block."""
+
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Tuple
+
+# The nonce and the user of each connection's scope, by the connection's id, which is its own while a block holds it.
+_SCOPES: Dict[int, Tuple[str, Any]] = {}
+
+
+@contextmanager
+def scope(connection: Any, user_id: Any) -> Iterator[None]:
+    """In the block the connection (of sqlite3 or apsw) uses this user's keys alone; any other user is `out_of_scope`.
+
+    Blocks nest, also for another user. Take all rows of a statement inside, and await nothing there while other tasks use
+    the connection: they would be under its scope.
+    """
+    outer = _SCOPES.get(id(connection))
+    if outer is None:
+        nonce = _value(connection, "SELECT journal_scope(?)", user_id)
+    else:
+        nonce = _value(connection, "SELECT journal_scope(?, ?)", user_id, outer[0])
+    _SCOPES[id(connection)] = (nonce, user_id)
+    try:
+        yield
+    finally:
+        if outer is None:
+            del _SCOPES[id(connection)]
+            _value(connection, "SELECT journal_scope(NULL, ?)", nonce)
+        else:
+            _SCOPES[id(connection)] = outer
+            _value(connection, "SELECT journal_scope(?, ?)", outer[1], nonce)
+
+
+def _value(connection: Any, sql: str, *parameters: Any) -> Any:
+    cursor = connection.cursor()
+    if hasattr(cursor, "row_factory"):
+        # The connection's may make anything of a row.
+        cursor.row_factory = None
+    [value] = cursor.execute(sql, parameters).fetchone()
+    return value.decode() if isinstance(value, bytes) else value
