@@ -100,6 +100,47 @@ pub(crate) enum Command {
         /// A copy of the database that nobody writes
         backup: PathBuf,
     },
+    /// Forget a user everywhere: destroy every key with all versions, delete the key rows, prove that nothing opens any more
+    ///
+    /// Asks for the user's id to be typed. Writes a receipt, erasure-ID.json and erasure-ID.txt: what was destroyed when, what
+    /// was checked, what could not be looked at. Where something could not be reached it says so and exits with 1: run it
+    /// again then, and the receipt goes on.
+    Erase {
+        /// The user
+        #[arg(long, value_name = "ID")]
+        user: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Where the receipt goes
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        receipt: PathBuf,
+    },
+    /// Turn columns of plaintext into tokens, in place
+    ///
+    /// Rows whose key column is NULL are plaintext: all columns of such a row that journal-crypt.toml names are sealed under
+    /// the user's current key. May be killed anywhere and run again. At the end the file is written anew, so that no byte of
+    /// plaintext is left in it or in its log; that needs as much free space as the file takes.
+    Migrate {
+        /// As journal-crypt.toml names it
+        #[arg(value_name = "TABLE.COLUMN")]
+        column: String,
+    },
+    /// Find words in one user's journal, the best places first
+    ///
+    /// Everything is decrypted and indexed in this process's memory and nowhere else. A word may be the beginning of one; upper
+    /// and lower case and accents do not matter.
+    Search {
+        /// The user
+        #[arg(long, value_name = "ID")]
+        user: String,
+        /// At most so many places
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        most: u16,
+        /// All of which stand in the text, in any order
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
     /// Print what makes a shell complete these commands
     Completions { shell: Shell },
 }

@@ -17,6 +17,17 @@ const ANSWER: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
 const LARGEST: u64 = 1 << 30;
 
+/// In what rqlite says while there is no leader, or while it takes one for the leader that has just died.
+const LEADERLESS: [&str; 7] = [
+    "leader",
+    "not open",
+    "timeout",
+    "raft",
+    "shutdown",
+    "dial tcp",
+    "connection reset",
+];
+
 /// The nodes of one cluster.
 pub(crate) struct Cluster {
     nodes: Vec<String>,
@@ -66,6 +77,20 @@ impl Cluster {
     /// The nodes as they may be shown: without a password.
     pub(crate) fn names(&self) -> Vec<String> {
         self.nodes.iter().map(|node| name(node)).collect()
+    }
+
+    /// The rows that one node gives by itself, whatever the others know.
+    pub(crate) fn rows_at(&self, node: usize, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
+        let statement = [encoded(sql, values)?];
+        match self.ask(
+            node,
+            "/db/query?level=none&blob_array",
+            &Json::from(statement.to_vec()),
+        ) {
+            Ok(results) => Ok(rows_of(&results)),
+            Err(Unanswered::Away(text)) => Err(Failure::Unreachable(text)),
+            Err(Unanswered::Said(text)) => Err(Failure::Refused(text)),
+        }
     }
 
     /// What a node says of itself: its version and its part in the cluster.
@@ -157,11 +182,7 @@ impl Cluster {
         match errors {
             None => Ok(results),
             // While there is no leader the statement may or may not be in the log.
-            Some(text)
-                if ["leader", "not open", "timeout", "raft", "shutdown"]
-                    .iter()
-                    .any(|w| text.contains(w)) =>
-            {
+            Some(text) if LEADERLESS.iter().any(|w| text.contains(w)) => {
                 Err(Unanswered::Away(text.to_owned()))
             }
             Some(text) => Err(Unanswered::Said(text.to_owned())),
@@ -185,7 +206,7 @@ impl Journal for Arc<Cluster> {
     fn write(&self, statements: &[Statement<'_>]) -> Result<Vec<usize>> {
         let each: Result<Vec<_>> = statements
             .iter()
-            .map(|s| encoded(s.sql, &s.values))
+            .map(|s| encoded(&s.sql, &s.values))
             .collect();
         let results = self.asked("/db/execute?transaction", &Json::from(each?))?;
         Ok(results

@@ -1,5 +1,6 @@
 //! Where the rows are: a database file or a cluster of rqlite, with the same two requests to either.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ pub(crate) type Row = Vec<Value>;
 
 /// A statement and its parameters.
 pub(crate) struct Statement<'a> {
-    pub(crate) sql: &'a str,
+    pub(crate) sql: Cow<'a, str>,
     pub(crate) values: Vec<Value>,
 }
 
@@ -119,12 +120,12 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
-/// A user's id as it was typed: an integer if it reads as one.
+/// A user's id as it was typed: an integer if it reads as one and is written so.
 pub(crate) fn user(typed: &str) -> Value {
-    typed
-        .parse()
-        .map(Value::Integer)
-        .unwrap_or_else(|_| Value::Text(typed.to_owned()))
+    match typed.parse::<i64>() {
+        Ok(number) if number.to_string() == typed => Value::Integer(number),
+        _ => Value::Text(typed.to_owned()),
+    }
 }
 
 /// A JSON array of values, for `json_each`.

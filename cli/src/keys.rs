@@ -62,6 +62,19 @@ pub(crate) fn of(journal: &dyn Journal, user: &Value) -> Result<Vec<Key>> {
         .unwrap_or_default())
 }
 
+/// The rows of other keys that name the same object.
+pub(crate) fn naming(journal: &dyn Journal, key: &Key) -> Result<Vec<Key>> {
+    let Some(object) = &key.object else {
+        return Ok(Vec::new());
+    };
+    let values = [Value::Text(object.clone()), Value::Text(key.uid.clone())];
+    let rows = journal.rows(
+        &format!("{COLUMNS} WHERE f.key = ? AND k.uid <> ?"),
+        &values,
+    )?;
+    rows.iter().map(|row| Key::read(row)).collect()
+}
+
 /// All keys, each user's newest first.
 pub(crate) fn all(journal: &dyn Journal) -> Result<Vec<Key>> {
     let rows = journal.rows(

@@ -37,6 +37,8 @@ pub(crate) struct Table {
     join: Option<String>,
     /// An expression over the table, which is `t`, and what is joined to it.
     user: String,
+    /// The same, in unix seconds.
+    pub(crate) time: Option<String>,
 }
 
 impl Layout {
@@ -68,12 +70,28 @@ impl Layout {
             false => Ok(layout),
         }
     }
+    /// The table and the place of the column among its tokens, of `TABLE.COLUMN`.
+    pub(crate) fn column(&self, name: &str) -> Result<&Table> {
+        self.tables
+            .iter()
+            .find(|table| {
+                name.split_once('.').is_some_and(|(t, c)| {
+                    t == table.name && table.columns().any(|column| column == c)
+                })
+            })
+            .ok_or_else(|| Failure::Usage(format!("{FILE} names no column {name}")))
+    }
 }
 
 impl Table {
     /// The columns with tokens: texts first.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().chain(&self.items).map(String::as_str)
+    }
+
+    /// Of each column, whether it holds items.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = bool> {
+        (0..self.texts.len() + self.items.len()).map(|place| place >= self.texts.len())
     }
 
     /// Whether rows name their key by its id.

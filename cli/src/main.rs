@@ -78,6 +78,13 @@ fn run(arguments: Arguments) -> Result<Report> {
         Command::Audit { users, listing } => {
             command::audit::run(&setting, &ids(&users), listing.as_deref())
         }
+        Command::Erase { user, yes, receipt } => {
+            command::erase::run(&setting, &journal::user(&user), yes, &receipt)
+        }
+        Command::Migrate { column } => command::migrate::run(&setting, &column),
+        Command::Search { user, most, words } => {
+            command::search::run(&setting, &journal::user(&user), &words, most)
+        }
         Command::Drill { .. } => command::drill::run(&setting),
         Command::Completions { .. } => Err(Failure::Usage("this needs no database".to_owned())),
     }

@@ -94,24 +94,15 @@ impl Batch<'_> {
         self.range.len() as u64
     }
 
-    /// Reads rows and keys as they are now, fetches the keys side by side, and hands on each user's part together with
-    /// the extension's functions over that user's keys.
-    pub(crate) fn each_part(
-        &self,
-        worker: &Worker,
-        mut work: impl FnMut(&Part<'_>, &crate::sealer::Calls<'_>) -> Result<()>,
-    ) -> Result<()> {
+    /// The rows as they are now, by rowid.
+    pub(crate) fn read(&self, journal: &dyn Journal) -> Result<HashMap<i64, TokenRow>> {
         let listed = &self.list.rows[self.range.clone()];
-        let first = listed.first().map_or(0, |(user, _)| *user as usize);
-        let last = listed.last().map_or(0, |(user, _)| *user as usize + 1);
-        let users = &self.list.users[first..last];
-        let keys = keys::of_users(&*worker.journal, users)?;
         let rowids: Vec<_> = listed
             .iter()
             .map(|(_, rowid)| Value::Integer(*rowid))
             .collect();
         let mut found = HashMap::with_capacity(listed.len());
-        worker.journal.each_row(
+        journal.each_row(
             &self.table.chosen_tokens(),
             &[array(&rowids)?],
             &mut |row| {
@@ -127,6 +118,22 @@ impl Batch<'_> {
                 Ok(())
             },
         )?;
+        Ok(found)
+    }
+
+    /// Reads rows and keys as they are now, fetches the keys side by side, and hands on each user's part together with
+    /// the extension's functions over that user's keys.
+    pub(crate) fn each_part(
+        &self,
+        worker: &Worker,
+        mut work: impl FnMut(&Part<'_>, &crate::sealer::Calls<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let listed = &self.list.rows[self.range.clone()];
+        let first = listed.first().map_or(0, |(user, _)| *user as usize);
+        let last = listed.last().map_or(0, |(user, _)| *user as usize + 1);
+        let users = &self.list.users[first..last];
+        let keys = keys::of_users(&*worker.journal, users)?;
+        let mut found = self.read(&*worker.journal)?;
         let numbered: Vec<&[Key]> = users
             .iter()
             .map(|user| {
@@ -165,13 +172,7 @@ impl Batch<'_> {
 impl Part<'_> {
     /// The key of the user that a row names; none where it has gone.
     pub(crate) fn key_of(&self, table: &Table, row: &TokenRow) -> Option<&Key> {
-        self.keys
-            .iter()
-            .find(|key| match (&row.named, table.is_by_id()) {
-                (Value::Integer(id), true) => key.id == *id,
-                (Value::Text(uid), false) => key.uid == *uid,
-                _ => false,
-            })
+        self.keys.iter().find(|key| key.is_named(table, row))
     }
 
     /// `ok`, or the error word that a token of a row meets.
@@ -190,6 +191,17 @@ impl Part<'_> {
     }
 }
 
+impl Key {
+    /// Whether a row names this key.
+    pub(crate) fn is_named(&self, table: &Table, row: &TokenRow) -> bool {
+        match (&row.named, table.is_by_id()) {
+            (Value::Integer(id), true) => self.id == *id,
+            (Value::Text(uid), false) => self.uid == *uid,
+            _ => false,
+        }
+    }
+}
+
 /// The error word in an extension's error text.
 pub(crate) fn word(failure: &Failure) -> Option<&str> {
     let Failure::Refused(text) = failure else {
@@ -203,6 +215,8 @@ pub(crate) fn word(failure: &Failure) -> Option<&str> {
         "key_invalid",
         "key_disabled",
         "token_invalid",
+        "not_utf8",
+        "not_item",
     ]
     .contains(&word)
     .then_some(word)

@@ -79,6 +79,9 @@ def forms(secret):
     if isinstance(secret, str):
         found |= {json.dumps(secret)[1:-1].encode(), json.dumps(secret, ensure_ascii=False)[1:-1].encode()}
         found.add(secret.encode("utf-16-le"))
+        # Go's JSON, which rqlite writes, escapes these three as well.
+        for character in "<>&":
+            found |= {form.replace(character.encode(), b"\\u%04x" % ord(character)) for form in set(found)}
     for offset in range(3):
         # Without the characters that its neighbours decide.
         text = base64.b64encode(bytes(offset) + raw)[(0, 2, 3)[offset] :].rstrip(b"=")[:-1]

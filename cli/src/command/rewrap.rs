@@ -100,7 +100,7 @@ fn rewrap(setting: &Setting, worker: &Worker, batch: &Batch<'_>) -> Result<Done>
                     values.extend(row.tokens.iter().cloned());
                     values.extend([Value::Text(current.uid.clone()), part.user.clone()]);
                     statements.push(Statement {
-                        sql: &update,
+                        sql: update.as_str().into(),
                         values,
                     });
                 }

@@ -153,7 +153,7 @@ fn inserts(
         .max(newest + 0.001);
     Ok(vec![
         Statement {
-            sql: GUARD_FILE,
+            sql: GUARD_FILE.into(),
             values: vec![
                 text(&file["uid"]),
                 text(&file["key"]),
@@ -167,7 +167,7 @@ fn inserts(
             ],
         },
         Statement {
-            sql: GUARD_KEY,
+            sql: GUARD_KEY.into(),
             values: vec![
                 text(&key["uid"]),
                 user.clone(),

@@ -1,0 +1,112 @@
+"""Forgetting a user: erase."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from cryptography.fernet import Fernet
+
+from conftest import PREFIX
+from stores import opened
+
+from .conftest import Journal
+
+
+def two_users(journal, keys=2):
+    for user in (1, 2):
+        for number in range(keys):
+            uid = f"oseh_ujmk_{user}{number:02}"
+            journal.add(user, uid, float(number))
+            journal.write(user, uid, f"user {user}, one {number}", f"user {user}, two {number}")
+    journal.write_item(1, "oseh_ujmk_100", {"mood": 7})
+    return journal
+
+
+def test_nothing_of_an_erased_user_opens_and_everything_of_others_does(journal):
+    two_users(journal)
+    keys = [Fernet(journal.keys[f"oseh_ujmk_1{n:02}"]) for n in range(2)]
+    found = journal.json("erase", "--user", 1, typed="1\n")
+    assert found["complete"] is True and found["tokens_that_open"] == 0 and found["tokens_checked"] == 5
+    assert [key["key_uid"] for key in found["destroyed"]] == ["oseh_ujmk_101", "oseh_ujmk_100"]
+    assert {path.name for path in journal.store.root.rglob("oseh_*")} == {"oseh_ujmk_200", "oseh_ujmk_201"}
+    assert journal.rows("SELECT uid FROM user_journal_master_keys ORDER BY uid") == [("oseh_ujmk_200",), ("oseh_ujmk_201",)]
+    assert journal.rows("SELECT count(*) FROM s3_files") == [(2,)]
+    assert journal.rows("SELECT master_key_id FROM journal_entry_items") == [(None,)]
+    assert journal.json("audit", "--user", 2)["tokens"] == {"readable": 4}
+    # The receipt is the answer, and a page; neither holds a token or a key.
+    assert json.loads((journal.folder / "erasure-1.json").read_text()) == found
+    page = (journal.folder / "erasure-1.txt").read_text()
+    assert page.startswith("Erasure of user 1\n\nDestroyed, each with all its versions:\n")
+    assert page.endswith("\nComplete: nothing of the user opens any more.\n")
+    assert "copies of the key store" in page and "caches of other processes" in page
+    for [token] in journal.rows("SELECT token FROM journal_entries"):
+        assert token not in page + json.dumps(found)
+    assert keys
+
+
+def test_what_is_typed_must_be_the_users_id(journal):
+    two_users(journal)
+    for typed in ("2\n", "\n", ""):
+        assert "nothing was erased: what was typed is not the user's id\n" in journal.run("erase", "--user", 1, status=1, typed=typed)
+    assert journal.json("erase", "--user", 1, "--dry-run") == {"user": 1, "keys": 2, "tokens": 5, "dry_run": True}
+    assert journal.read() == journal.texts and not list(journal.folder.glob("erasure-*"))
+    assert journal.run("erase", "--user", 99, "--yes", status=1) == "journal-crypt: user 99 has neither a key nor a row\n"
+    journal.run("erase", "--user", 1, "--yes", status=1, admin="create")
+
+
+def test_a_key_whose_object_another_user_uses_stays(journal):
+    two_users(journal)
+    with journal.writing() as connection:
+        connection.execute(
+            "UPDATE user_journal_master_keys SET s3_file_id = (SELECT s3_file_id FROM user_journal_master_keys"
+            " WHERE uid = 'oseh_ujmk_200') WHERE uid = 'oseh_ujmk_101'"
+        )
+    said = journal.run("erase", "--user", 1, "--yes", status=1)
+    assert "the row of another key names the object" in said
+    assert (journal.store.root / (PREFIX + "oseh_ujmk_200")).exists()
+
+
+def test_killed_at_any_moment_and_run_again_the_receipt_has_every_key(journal):
+    two_users(journal, keys=12)
+    before = time.monotonic()
+    subprocess.run(journal.command("status"), env=journal.environment(), check=True, capture_output=True)
+    least = time.monotonic() - before
+    command = journal.command("erase", "--user", 1, "--yes", "--receipt", journal.folder)
+    for number in range(20):
+        process = subprocess.Popen(command, env=journal.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=least * (0.5 + number / 20))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    found = journal.json("erase", "--user", 1, "--yes")
+    assert found["complete"] is True
+    assert {key["key_uid"] for key in found["destroyed"]} == {f"oseh_ujmk_1{n:02}" for n in range(12)}
+    assert journal.json("audit", "--user", 2)["tokens"] == {"readable": 24}
+
+
+def test_twelve_keys_with_their_versions_go_from_a_bucket(tmp_path, request):
+    with opened("ceph versioned", request) as bucket:
+        journal = Journal(tmp_path)
+        journal.store = bucket
+        for number in range(12):
+            uid = f"oseh_ujmk_{number:02}"
+            journal.add(1, uid, float(number))
+            journal.write(1, uid, f"text {number}")
+            bucket.write(uid, journal.keys[uid])
+        found = journal.json("erase", "--user", 1, "--yes")
+        assert found["complete"] is True and [key["versions_deleted"] for key in found["destroyed"]] == [2] * 12
+        assert [bucket.versions(f"oseh_ujmk_{number:02}") for number in range(12)] == [(0, 0)] * 12
+        secret = bucket.env["AWS_SECRET_ACCESS_KEY"]
+        assert secret not in (tmp_path / "erasure-1.txt").read_text() + json.dumps(found)
+
+
+def test_without_its_store_nothing_is_erased(journal):
+    two_users(journal)
+    os.rename(journal.store.root, journal.folder / "away")
+    journal.run("erase", "--user", 1, "--yes", status=3)
+    assert journal.rows("SELECT count(*) FROM user_journal_master_keys") == [(4,)]
+    os.rename(journal.folder / "away", journal.store.root)
+    assert journal.read() == journal.texts

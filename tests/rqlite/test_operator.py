@@ -1,0 +1,108 @@
+"""The operator's tool on a cluster whose nodes have no use for it: everything happens in its own process."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from conftest import LIBRARY, PREFIX, TARGET
+
+from .cluster import Cluster
+from .journal import Journal
+
+PROGRAM = TARGET / "release" / "journal-crypt"
+
+
+class Operator:
+    """Who runs the tool, with rights to write the bucket."""
+
+    def __init__(self, journal, folder):
+        self.journal, self.folder, bucket = journal, folder, journal.bucket
+        self.env = {
+            **os.environ, "JOURNAL_ADMIN": "1", "JOURNAL_KEY_STORE": f"s3://{bucket.bucket}", "AWS_REGION": bucket.server.region,
+            "AWS_ENDPOINT_URL_S3": bucket.server.endpoint, "AWS_ACCESS_KEY_ID": bucket.server.access_key,
+            "AWS_SECRET_ACCESS_KEY": bucket.server.secret_key,
+        }  # fmt: skip
+
+    def run(self, *arguments, status=0):
+        nodes = ",".join(node.address for node in self.journal.cluster.nodes)
+        done = subprocess.run(
+            [PROGRAM, "--extension", LIBRARY, "--rqlite", nodes, "--json", *map(str, arguments)], env=self.env, cwd=self.folder,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def own(program, bucket, tmp_path_factory):
+    """A cluster that nothing else writes to, so that all counts are these tests'."""
+    with Cluster(program, tmp_path_factory.mktemp("operator"), bucket) as cluster:
+        journal = Journal(cluster, bucket)
+        journal.create_tables()
+        yield journal
+
+
+@pytest.fixture
+def operator(own, tmp_path):
+    return Operator(own, tmp_path)
+
+
+def test_a_users_keys_are_rotated_rewrapped_audited_and_searched_and_no_node_sees_a_text(own, operator):
+    user = own.add_user()
+    entries = [own.write(user) for _ in range(5)]
+    own.write_item(entries[0], "item", '{"text": "a rare word"}')
+    assert {check["status"] for check in operator.run("doctor")["checks"]} <= {"ok", "warning"}
+    assert operator.run("rotate", "--user", user)["rotated"] == 1
+    assert operator.run("status")["due"]["rewrap"] == 6
+    assert operator.run("rewrap") == {"rewrapped": 6, "left": {}, "dry_run": False}
+    assert operator.run("status")["due"] == {"rotate": 0, "rewrap": 0}
+    assert operator.run("audit", "--user", user)["tokens"] == {"readable": 6}
+    [found] = operator.run("search", "--user", user, "rare")["found"]
+    assert found["snippet"] == "a [rare] word"
+    own.check()
+    for node in own.cluster.nodes:
+        assert node.holds("a rare word") == []
+
+
+def test_an_erasure_with_a_node_down_says_so_and_completes_when_it_is_back(own, operator):
+    user = own.add_user()
+    entry = own.write(user)
+    own.cluster.same_everywhere()
+    down = own.cluster.followers()[0]
+    down.kill()
+    found = operator.run("erase", "--user", user, "--yes", status=1)
+    assert found["complete"] is False and len(found["destroyed"]) == 1
+    assert [said.split(":")[0] for said in found["nodes"].values()].count("not reached") == 1
+    assert found["nodes"][f"http://{down.address}"].startswith("not reached: ")
+    down.start()
+    down.wait_until_ready()
+    found = operator.run("erase", "--user", user, "--yes")
+    assert found["complete"] is True and len(found["destroyed"]) == 1
+    assert set(found["nodes"].values()) == {"no key row"}
+    own.forget([entry])
+    own.check()
+    uid = found["destroyed"][0]["key_uid"]
+    assert [v for v in own.bucket.s3.list_versions(own.bucket.bucket, PREFIX + uid)] == []
+
+
+def test_while_a_leader_is_elected_the_tool_waits_for_it(own, operator):
+    user = own.add_user()
+    own.write(user)
+    leader = own.cluster.leader()
+    leader.kill()
+    assert operator.run("rotate", "--older-than", "0", "--user", user)["rotated"] == 1
+    assert operator.run("rewrap", "--user", user)["rewrapped"] == 1
+    leader.start()
+    leader.wait_until_ready()
+    own.check()
+
+
+def test_without_any_node_it_is_not_reached(tmp_path, own, operator):
+    done = subprocess.run(
+        [PROGRAM, "--extension", LIBRARY, "--rqlite", "http://operator:hidden@127.0.0.1:1", "doctor"], env=operator.env,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1 and "hidden" not in done.stdout + done.stderr
+    assert "http://127.0.0.1:1" in done.stdout
