@@ -11,6 +11,7 @@ from conftest import ROOT
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 SOURCES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "src").rglob("*.rs"))}
+TOOL = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "cli").rglob("*.rs"))}
 
 
 def floors(text):
@@ -22,7 +23,7 @@ def floors(text):
 
 def unsafe_rooms(text):
     """Where `unsafe` may stand: names of files, and of folders with a slash at their end."""
-    return tuple(re.findall(r"`(src/[\w/.]+)`", re.search(r"`unsafe` stands in (.*?) nowhere else", text, re.DOTALL)[1]))
+    return tuple(re.findall(r"`((?:src|cli)/[\w/.]+)`", re.search(r"`unsafe` stands in (.*?)\s+nowhere\s+else", text, re.DOTALL)[1]))
 
 
 def room_of(path):
@@ -98,8 +99,13 @@ def test_imports_run_downward_only():
 
 
 def test_unsafe_stands_in_its_rooms_alone():
-    assert unsafe_elsewhere(SOURCES, unsafe_rooms(ARCHITECTURE)) == []
-    assert 'unsafe_code = "deny"' in (ROOT / "Cargo.toml").read_text()
+    assert unsafe_elsewhere(SOURCES | TOOL, unsafe_rooms(ARCHITECTURE)) == []
+    assert all('unsafe_code = "deny"' in (ROOT / manifest).read_text() for manifest in ("Cargo.toml", "cli/Cargo.toml"))
+
+
+def test_the_operator_s_tool_is_a_host_like_any_other():
+    assert [path for path, text in TOOL.items() if "journal_crypt::" in text] == []
+    assert "path =" not in (ROOT / "cli" / "Cargo.toml").read_text().split("[dependencies]")[1]
 
 
 # The checks themselves: what must make them go red.
@@ -107,7 +113,8 @@ def test_unsafe_stands_in_its_rooms_alone():
 
 def planted(path, line):
     """All sources, and in one file one line more, at its end."""
-    return {**SOURCES, path: SOURCES.get(path, "") + f"\n{line}\n"}
+    sources = SOURCES | TOOL if path.startswith("cli/") else SOURCES
+    return {**sources, path: sources.get(path, "") + f"\n{line}\n"}
 
 
 @pytest.mark.parametrize(
@@ -143,6 +150,6 @@ def test_what_leads_down_or_stays_in_its_room_is_none_of_them(path, line):
 
 
 @pytest.mark.parametrize("line", ["    unsafe { f() }", "#![allow(unsafe_code)]", "unsafe fn f() {}", "unsafe impl Send for A {}"])
-@pytest.mark.parametrize("path", ["src/cipher/mod.rs", "src/functions/crypt.rs", "src/threads/pool.rs"])
+@pytest.mark.parametrize("path", ["src/cipher/mod.rs", "src/functions/crypt.rs", "src/threads/pool.rs", "cli/src/rows.rs"])
 def test_unsafe_code_in_another_room_is_seen(path, line):
     assert unsafe_elsewhere(planted(path, line), unsafe_rooms(ARCHITECTURE)) == [f"{path} holds unsafe code"]

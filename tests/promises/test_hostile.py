@@ -183,6 +183,10 @@ def test_any_value_in_any_column_ends_in_a_word_or_serves(database, key_store, c
     assert len(said) == len(VALUES)
     words = ("no_key", "key_not_found", "key_lost", "key_invalid", "token_invalid")
     for value, *results in said:
+        if results[0].startswith("OperationalError: journal_encrypt: bad_argument: user_id must be TEXT, as in the key rows"):
+            assert column == "user_id", (value, results)
+            assert all("bad_argument: user_id must be TEXT" in result for result in results), (value, results)
+            continue
         for result in results[:2]:
             assert result == "hello" or result.split(": ")[2] in words, (value, result)
         assert results[2] in words, (value, results)
