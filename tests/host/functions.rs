@@ -10,7 +10,7 @@ use crate::values::FUNCTIONS;
 type Signature = (String, u32);
 
 /// What administrators call, which `tests/keys` and `tests/packages/test_sealer.py` test.
-const ADMINISTERED: [(&str, u32); 5] = [
+pub(crate) const ADMINISTERED: [(&str, u32); 5] = [
     ("journal_create_key", 1),
     ("journal_rotate_key", 1),
     ("journal_rotate_key", 2),

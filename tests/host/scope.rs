@@ -2,6 +2,7 @@
 
 use rusqlite::types::Value;
 
+use crate::functions::ADMINISTERED;
 use crate::journal::{Journal, error, text};
 use crate::process::Process;
 use crate::values::{FUNCTIONS, KEY, TOKEN, question};
@@ -270,7 +271,7 @@ fn under_a_scope_the_cache_shows_and_drops_its_users_keys_alone() {
 }
 
 #[test]
-fn under_a_scope_no_other_users_key_is_made_rotated_discarded_or_shredded() {
+fn under_a_scope_no_function_of_key_management_takes_another_user() {
     Process::with_directory()
         .variable("JOURNAL_ADMIN", "1")
         .run(|| {
@@ -284,21 +285,15 @@ fn under_a_scope_no_other_users_key_is_made_rotated_discarded_or_shredded() {
             let other = made(8);
             begin(&journal, 7);
             let own = made(7);
-            for (function, call) in [
-                ("journal_create_key", "journal_create_key(8)".to_owned()),
-                ("journal_rotate_key", "journal_rotate_key(8)".to_owned()),
-                ("journal_rotate_key", "journal_rotate_key(8, 60)".to_owned()),
-                (
-                    "journal_shred_key",
-                    "journal_shred_key(8, 'oseh_ujmk_8')".to_owned(),
-                ),
-                (
-                    "journal_discard_key",
-                    format!("journal_discard_key('{other}')"),
-                ),
-            ] {
+            for (function, count) in ADMINISTERED {
+                let arguments = match (function, count) {
+                    ("journal_discard_key", _) => format!("'{other}'"),
+                    ("journal_rotate_key", 2) => "8, 60".to_owned(),
+                    (_, 1) => "8".to_owned(),
+                    _ => "8, 'oseh_ujmk_8'".to_owned(),
+                };
                 assert_eq!(
-                    journal.error(&format!("SELECT {call}"), []),
+                    journal.error(&format!("SELECT {function}({arguments})"), []),
                     format!("{function}: {ANOTHER}")
                 );
             }
