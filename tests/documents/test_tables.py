@@ -15,8 +15,8 @@ from .recipes import recipe
 
 UUID, OTHER = "0190f2a4-7c1e-7d3a-9b5f-1c2d3e4f5a6b", "0190f2a4-7c1e-7d3a-9b5f-000000000042"
 BLOCKS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.S)
-TABLES, FIRST_USE, VIEWS, ATTACHED, OF_ENTRIES = BLOCKS
-SCHEMA = (ROOT / "sql" / "schema.sql").read_text()
+FIRST_USE, VIEWS, ATTACHED, OF_ENTRIES = BLOCKS
+SCHEMA, TABLES = ((ROOT / "sql" / f"{name}.sql").read_text() for name in ("schema", "key_tables"))
 NAMES = ["journal_entries", "journal_entry_items", "s3_files", "user_journal_master_keys", "users"]
 ENTRIES = "\n".join(re.findall(r"^CREATE TABLE journal_entr.*?^\);", SCHEMA, re.M | re.S)).replace("user_id INTEGER", "user_id TEXT")
 
@@ -79,7 +79,7 @@ def test_an_app_whose_users_have_uuids_does_all_that_one_with_numbers_does(app, 
 
 
 def test_a_column_that_makes_a_number_of_an_id_hands_nobody_anothers_keys(tmp_path, folder):
-    app = App(tmp_path / "app.db", f"CREATE TABLE users (id TEXT PRIMARY KEY); INSERT INTO users VALUES ('7'); {TABLES.replace('user_id TEXT', 'user_id INTEGER')}")
+    app = App(tmp_path / "app.db", f"CREATE TABLE users (id TEXT PRIMARY KEY); INSERT INTO users VALUES ('7'); {TABLES.replace('user_id NOT NULL', 'user_id INTEGER NOT NULL')}")
     with Host(app.path, {**folder.env, **ADMIN}) as host:
         assert host.error("SELECT journal_rotate_key('7')") == (
             "journal_rotate_key: bad_argument: the column user_id of user_journal_master_keys makes another type of user "
@@ -181,6 +181,22 @@ def test_the_schema_ends_where_a_table_is_in_its_way_and_leaves_nothing_behind(t
             connection.executescript(SCHEMA)
         connection.rollback()
     assert app.tables() == tables
+
+
+def test_the_key_tables_end_where_one_of_them_is_there_and_leave_nothing_behind(tmp_path):
+    app = App(tmp_path / "app.db", "CREATE TABLE s3_files (anything)")
+    shell = subprocess.run([SQLITE3, "-init", os.devnull, "-batch", app.path], input=TABLES, capture_output=True, text=True)
+    assert "s3_files or user_journal_master_keys is here already: see docs/tables.md" in shell.stderr
+    assert app.tables() == ["s3_files"]
+
+
+def test_the_key_tables_keep_a_number_and_its_text_apart(tmp_path, folder):
+    app = App(tmp_path / "app.db", f"CREATE TABLE users (id PRIMARY KEY); INSERT INTO users VALUES (7), ('7'), ('0042'); {TABLES}")
+    with Host(app.path, {**folder.env, **ADMIN}) as host:
+        keys = [host.value(f"SELECT journal_rotate_key({user})") for user in ("7", "'7'", "'0042'")]
+        assert [host.value(f"SELECT journal_key_uid({user})") for user in ("7", "'7'", "'0042'")] == keys
+        assert host.value("SELECT journal_key_uid('42')") is None
+        assert doctor(host)["indexes"][0] == "ok"
 
 
 def test_the_schema_makes_all_of_its_tables_also_inside_a_transaction(tmp_path):

@@ -81,7 +81,8 @@ const SCHEMA: &str = "
     INSERT INTO s3_files VALUES (4, '../etc/passwd'), (5, x'ff');
     INSERT INTO user_journal_master_keys VALUES (1, 'oseh_ujmk_1', 7, 1, 9e999),
       (2, 'oseh_ujmk_2', 7, 2, NULL), (3, 'oseh_ujmk_3', 7, 3, 'x'), (4, 'oseh_ujmk_4', 8, 4, 0),
-      (5, 'oseh_ujmk_5', 9, 5, 0), (6, x'00', 9, 6, 0), (NULL, 'oseh_ujmk_6', 10, 1, 0);";
+      (5, 'oseh_ujmk_5', 9, 5, 0), (6, x'00', 9, 6, 0), (NULL, 'oseh_ujmk_6', 10, 1, 0),
+      (7, 'oseh_ujmk_7', 'a user', 1, 0), (8, 'oseh_ujmk_8', '7', 2, 0);";
 
 thread_local! {
     static DATABASE: OnceCell<Connection> = const { OnceCell::new() };

@@ -26,7 +26,7 @@ pub(super) fn tables(session: &Session) -> Result<Finding, Error> {
                     NAME,
                     format!(
                         "schema {schema} has no {table}.{column}: create the tables of sql/schema.sql there, or \
-                         those of docs/tables.md beside your own, or set JOURNAL_SCHEMA"
+                         those of sql/key_tables.sql beside your own, or set JOURNAL_SCHEMA"
                     ),
                 ));
             }
