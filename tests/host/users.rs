@@ -200,6 +200,46 @@ fn a_user_of_another_type_than_all_that_have_keys_is_a_mistake_and_not_a_user_wh
 }
 
 #[test]
+fn a_scope_and_a_context_hold_for_a_user_known_by_text() {
+    Process::with_directory().run(|| {
+        let journal = journal("");
+        key(&journal, &format!("'{UUID}'"), "oseh_ujmk_1");
+        key(&journal, "7", "oseh_ujmk_2");
+        key(&journal, "'7'", "oseh_ujmk_3");
+        let bound = journal.text(
+            "SELECT journal_encrypt(?, 'dear diary', NULL, 'entry 1')",
+            [UUID],
+        );
+        let open = "SELECT journal_decrypt(?, NULL, ?, ?)";
+        assert_eq!(
+            journal.ask(open, (UUID, &bound, "entry 1")),
+            text("dear diary")
+        );
+        assert!(journal.ask(open, (UUID, &bound, "entry 2")).is_err());
+
+        let nonce = journal.text("SELECT journal_scope('7')", []);
+        assert_eq!(
+            journal.ask("SELECT journal_key_uid('7')", []),
+            text("oseh_ujmk_3")
+        );
+        for other in ["7", &format!("'{UUID}'")] {
+            let said = journal.error(&format!("SELECT journal_encrypt({other}, 'x')"), []);
+            assert!(
+                said.starts_with("journal_encrypt: out_of_scope: "),
+                "{said}"
+            );
+            assert!(!said.contains(UUID), "{said}");
+        }
+        let given = journal.ask("SELECT journal_scope(NULL, ?)", [&nonce]);
+        assert!(given.is_ok(), "{given:?}");
+        assert_eq!(
+            journal.ask("SELECT journal_key_uid(7)", []),
+            text("oseh_ujmk_2")
+        );
+    });
+}
+
+#[test]
 fn an_error_gives_the_length_of_a_text_and_never_the_text() {
     Process::with_directory().run(|| {
         let journal = journal("TEXT");
