@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::failure::{Failure, Result};
+use crate::report::grouped;
 
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -43,10 +44,15 @@ impl Progress {
     pub(crate) fn new(title: &'static str, total: u64) -> Self {
         let bar = (std::io::stderr().is_terminal() && total > 0).then(|| {
             let bar = ProgressBar::new(total);
-            // Forty columns beside the bar.
-            let style = ProgressStyle::with_template(
-                "{prefix} {wide_bar} {percent}% {human_pos} {per_sec}, {eta} left",
-            );
+            let template = "{prefix} {wide_bar} {percent}% {human_pos} {rate} a second, {eta} left";
+            let style = ProgressStyle::with_template(template).map(|style| {
+                style.with_key(
+                    "rate",
+                    |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                        let _ = write!(out, "{}", grouped(state.per_sec() as u64));
+                    },
+                )
+            });
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_prefix(title);
             bar

@@ -172,3 +172,32 @@ def test_killed_at_any_moment_and_run_again_nothing_is_lost(journal, command):
         for uid, name in journal.rows("SELECT k.uid, f.key FROM user_journal_master_keys AS k JOIN s3_files AS f ON f.id = s3_file_id"):
             assert name == PREFIX + uid and Fernet(journal.object(uid))
         assert journal.rows("SELECT count(*) FROM user_journal_master_keys WHERE created_at > 100") == [(40,)]
+
+
+def test_ctrl_c_ends_between_two_batches_and_nothing_is_lost(journal):
+    filled(journal, users=4, entries=4000)
+    process = subprocess.Popen(
+        journal.command("--jobs", "1", "rewrap"), env=journal.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while journal.rows("SELECT count(*) FROM journal_entries WHERE key_uid LIKE 'oseh_ujmk_new%'") == [(0,)]:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    # It may have been done when the signal came.
+    assert (process.returncode, out, err) == (1, "", "journal-crypt: stopped; what was done stays, run it again for the rest\n") or (
+        process.returncode == 0
+    )
+    assert journal.read() == journal.texts
+    assert journal.json("rewrap")["left"] == {}
+
+
+def test_standard_output_has_one_json_object_and_long_work_tells_elsewhere(journal):
+    filled(journal)
+    for arguments in (["status"], ["doctor"], ["rotate"], ["rewrap"], ["audit"], ["search", "--user", "1", "entry"]):
+        done = subprocess.run(journal.command("--json", *arguments), env=journal.environment(), capture_output=True, text=True)
+        assert done.stdout.count("\n") == 1 and done.stdout.startswith("{"), arguments
+
+
+def test_shells_can_complete_it(journal):
+    for shell in ("bash", "zsh", "fish"):
+        assert "rewrap" in journal.run("completions", shell)

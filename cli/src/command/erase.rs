@@ -65,7 +65,7 @@ pub(crate) fn run(setting: &Setting, user: &Value, yes: bool, folder: &Path) -> 
         for key in &left {
             go_on()?;
             let shredded = shred(&worker, key)?;
-            receipt.add("destroyed", shredded);
+            receipt.add(shredded);
             receipt.write()?;
             worker.journal.write(&deletions(setting, key))?;
         }
@@ -307,9 +307,13 @@ impl Receipt {
         self.said.insert(name.to_owned(), value);
     }
 
-    fn add(&mut self, name: &str, value: Json) {
-        if let Json::Array(list) = self.said.entry(name).or_insert_with(|| json!([])) {
-            list.push(value);
+    /// A key that was destroyed; once, although it is destroyed again where a run was killed before its row was deleted.
+    fn add(&mut self, shredded: Json) {
+        let list = self.said.entry("destroyed").or_insert_with(|| json!([]));
+        if let Json::Array(list) = list
+            && !list.iter().any(|key| key["key_uid"] == shredded["key_uid"])
+        {
+            list.push(shredded);
         }
     }
 
