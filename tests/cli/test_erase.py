@@ -68,6 +68,20 @@ def test_a_key_whose_object_another_user_uses_stays(journal):
     assert (journal.store.root / (PREFIX + "oseh_ujmk_200")).exists()
 
 
+def test_no_row_keeps_the_id_of_a_key_that_is_gone_though_no_foreign_key_says_so(journal):
+    two_users(journal)
+    with journal.writing() as connection:
+        connection.execute("CREATE TABLE context (id INTEGER PRIMARY KEY, owner INTEGER, key_id INTEGER, body TEXT)")
+        connection.execute(
+            "INSERT INTO context SELECT id, user_id, id, ? FROM user_journal_master_keys", (journal.seal("oseh_ujmk_100", "text"),)
+        )
+    journal.columns = journal.folder / "columns.toml"
+    journal.columns.write_text('[[table]]\nname = "context"\ntexts = ["body"]\nkey_id = "key_id"\nuser = "owner"\n')
+    journal.run("erase", "--user", 1, "--yes")
+    assert journal.rows("SELECT count(*) FROM context WHERE owner = 1 AND key_id IS NULL") == [(2,)]
+    assert journal.rows("SELECT count(*) FROM context WHERE owner = 2 AND key_id IS NULL") == [(0,)]
+
+
 def test_killed_at_any_moment_and_run_again_the_receipt_has_every_key(journal):
     two_users(journal, keys=12)
     before = time.monotonic()
