@@ -18,14 +18,18 @@ RULES = tomllib.loads((ROOT / "deny.toml").read_text())
 
 @pytest.fixture(scope="module")
 def packages():
-    """The packages that end up in the library, by name and version: no tests', no other platform's, no build tools."""
+    return linked("sqlite-journal-crypt")
+
+
+def linked(program):
+    """The packages that end up in the library or the tool: no tests', no other platform's, no build tools."""
     host = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout
     host = next(line.split()[1] for line in host.splitlines() if line.startswith("host:"))
     metadata = json.loads(subprocess.run(
         ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", host],
         cwd=ROOT, capture_output=True, text=True, check=True).stdout)
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    reached, todo = set(), [metadata["resolve"]["root"]]
+    reached, todo = set(), [package["id"] for package in metadata["packages"] if package["name"] == program]
     while todo:
         if (package := todo.pop()) not in reached:
             reached.add(package)
@@ -46,6 +50,12 @@ def allowed(licence):
 
 
 def test_every_licence_is_an_allowed_one(packages):
+    assert [(p["name"], p["license"]) for p in packages if not p["license"] or not allowed(p["license"])] == []
+
+
+def test_the_tools_crates_have_allowed_licences_too():
+    packages = linked("journal-crypt")
+    assert {"clap", "rusqlite", "sqlite-journal-crypt"} & {p["name"] for p in packages} == {"clap", "rusqlite"}
     assert [(p["name"], p["license"]) for p in packages if not p["license"] or not allowed(p["license"])] == []
 
 
