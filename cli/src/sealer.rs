@@ -37,6 +37,13 @@ impl Sealer {
             [],
             |row| row.get(0),
         )?;
+        let required = "SELECT json_extract(journal_config(), '$.require_scope')";
+        if connection.query_row(required, [], |row| row.get(0))? {
+            return Err(Failure::Usage(
+                "JOURNAL_REQUIRE_SCOPE is for connections that serve one user; this serves all: run it without"
+                    .to_owned(),
+            ));
+        }
         let schema = crate::layout::quoted(&schema);
         if !schema.eq_ignore_ascii_case("\"main\"") {
             connection.execute_batch(&format!("ATTACH ':memory:' AS {schema}"))?;

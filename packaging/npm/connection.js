@@ -33,6 +33,8 @@ class Connection {
     this.insertFile = `INSERT INTO ${schema}.s3_files (id, key) VALUES (?, ?)`;
     this.insertKey = `INSERT INTO ${schema}.user_journal_master_keys (id, uid, user_id, s3_file_id, created_at)
       VALUES (?, ?, ${USER}, ?, ?)`;
+    // All keys that are ever given are this one's.
+    if (config.require_scope) this.value(`SELECT journal_scope(${USER})`);
   }
 
   /** Runs one of the calls below with the rows in place. */

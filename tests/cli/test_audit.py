@@ -1,6 +1,7 @@
 """What can be read: audit, drill."""
 
 import shutil
+import subprocess
 
 from conftest import PREFIX
 
@@ -95,6 +96,17 @@ def test_a_table_with_two_tokens_a_row_and_keys_by_id_is_served_whole(journal):
     assert journal.json("rewrap") == {"rewrapped": 5, "left": {}, "dry_run": False}
     assert journal.json("audit")["tokens"] == {"readable": 9}
     assert journal.json("status")["tables"] == {"user_llm_context": {"current": 5, "older": 0, "gone": 0}}
+
+
+def test_a_required_scope_is_for_others(journal):
+    journal.add(1, "oseh_ujmk_a")
+    journal.write(1, "oseh_ujmk_a", "one")
+    done = subprocess.run(
+        journal.command("audit"), env={**journal.environment(), "JOURNAL_REQUIRE_SCOPE": "1"}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (
+        2, "journal-crypt: JOURNAL_REQUIRE_SCOPE is for connections that serve one user; this serves all: run it without\n"
+    )
 
 
 def test_how_it_was_asked_and_what_was_not_there_have_their_own_statuses(journal):

@@ -146,6 +146,18 @@ def test_the_classes_are_the_words_of_the_readme():
     assert {line.split('"')[1] for line in source.splitlines() if line.startswith("    word = ")} == documented
 
 
+def test_a_required_scope_is_that_of_the_one_user_of_a_sealer(application, keys):
+    application(
+        """
+        sealer = Sealer()
+        sealed = sealer.seal([NEW], "dear diary")
+        assert sealer.open([NEW], [sealed]) == ["dear diary"] and sealer.check([OLD], [sealed]) == ["key_not_found"]
+        sealer.discard(sealer.new_key("a-uuid"))
+        """,
+        keys, JOURNAL_REQUIRE_SCOPE="1", JOURNAL_ADMIN="create",
+    )  # fmt: skip
+
+
 def test_an_outage_raises_and_is_never_a_none(application, request):
     with opened("rclone", request) as bucket:
         bucket.write(NEW)

@@ -77,6 +77,19 @@ def test_what_is_sealed_opens_with_the_rows_and_not_without_however_warm_its_key
     )
 
 
+def test_a_required_scope_is_that_of_the_one_user_of_a_sealer(application, keys):
+    application(
+        """
+        const sealer = new Sealer({ driver });
+        for (const round of [1, 2]) {  // in a worker, and here
+          assert.deepEqual(await sealer.open([NEW], [await sealer.seal([NEW], "dear diary")]), ["dear diary"]);
+        }
+        await sealer.discard(await sealer.newKey("a-uuid"));
+        """,
+        keys, JOURNAL_REQUIRE_SCOPE="1", JOURNAL_ADMIN="create",
+    )  # fmt: skip
+
+
 def test_each_error_word_has_a_class(application, keys):
     table = (ROOT / "README.md").read_text().split("\n## Errors\n")[1].split("\n## ")[0]
     words = sorted(line.split("`")[1] for line in table.splitlines() if line.startswith("| `"))

@@ -207,6 +207,9 @@ def _connect() -> Tuple[sqlite3.Connection, Tuple[str, str], float]:
         connection.execute(f"ATTACH ':memory:' AS {schema}")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.executescript(_TABLES.format(schema=schema))
+    if config["require_scope"]:
+        # All keys that are ever given are this one's.
+        _one(connection, "SELECT journal_scope(?)", _USER)
     return connection, (_FILE.format(schema=schema), _KEY.format(schema=schema)), config["cache_ttl"]
 
 
