@@ -5,6 +5,7 @@ process knows the key and reads the host's memory (/proc/PID/mem).
 """
 
 import base64
+import hmac
 import http.server
 import os
 import signal
@@ -138,6 +139,18 @@ def traces(content, plaintext):
     return found
 
 
+def subkey_traces(content, context):
+    """The same of the subkey for a context (HKDF-SHA256, RFC 5869), and what it is derived from."""
+    extracted = hmac.digest(bytes(32), base64.urlsafe_b64decode(content), "sha256")
+    subkey = hmac.digest(extracted, b"journal_crypt context 1\0" + context + b"\x01", "sha256")
+    found = {f"subkey's {name}": trace for name, trace in traces(base64.urlsafe_b64encode(subkey).decode(), b"").items()}
+    for name, pad in (("inner", 0x36), ("outer", 0x5C)):
+        state = sha256_state(bytes(b ^ pad for b in extracted.ljust(64, b"\0")))
+        # Kept with the key.
+        found |= {f"{name} HMAC state for subkeys": state[:16], f"{name} HMAC state for subkeys' end": state[16:]}
+    return found | {"subkey's encryption key": subkey[16:], "extracted key": extracted[:16], "extracted key's end": extracted[16:]}
+
+
 # What a cached key has of HMAC: the one or the other, by whether the processor has the instructions.
 STATES = [
     {f"{name} HMAC state{part}" for name in ("inner", "outer") for part in parts}
@@ -263,7 +276,7 @@ def test_no_trace_outlives_its_use(store, database):
     database.add_user(7)
     database.add_key(7, "oseh_ujmk_1")
     plaintext = os.urandom(400).hex().encode()
-    wanted, token = traces(content, plaintext), Fernet(content).encrypt(plaintext).decode()
+    wanted, token = traces(content, plaintext) | subkey_traces(content, b"c:1"), Fernet(content).encrypt(plaintext).decode()
     json = Fernet(content).encrypt(b'"%s"' % plaintext).decode()
     host = subprocess.Popen(
         [sys.executable, "-c", HOST, str(database.path)], env={"PATH": os.defpath, **env},
@@ -283,6 +296,8 @@ def test_no_trace_outlives_its_use(store, database):
                 "SELECT length(journal_encrypt(7, journal_decrypt(7, NULL, ?))) / 1000 * 800",
                 "SELECT length(journal_decrypt(7, NULL, token)) FROM journal_seal(7, journal_decrypt(7, NULL, ?))",
                 "SELECT length(journal_decrypt(7, NULL, journal_rewrap(7, NULL, ?)))",
+                "SELECT length(journal_decrypt(7, NULL, journal_bind(7, NULL, ?, 'c:1'), 'c:1'))",
+                "SELECT length(journal_decrypt(7, NULL, token, 'c:1')) FROM journal_seal(7, journal_decrypt(7, NULL, ?), 'c:1')",
             ):
                 assert run(sql, token) == "800", sql
             item = "journal_encrypt_item(7, journal_decrypt(7, NULL, ?))"
@@ -291,7 +306,7 @@ def test_no_trace_outlives_its_use(store, database):
             in_use = found_in(host.pid, wanted)
             # What the cache is for, once each, in one page of its own; it also shows that this test can see.
             cached = {name for name in wanted if name.startswith(("round key", "inner HMAC state", "outer HMAC state"))}
-            assert in_use.keys() >= {"round key 0"} and any(whole <= in_use.keys() for whole in STATES), in_use
+            assert in_use.keys() >= {"round key 0", "inner HMAC state for subkeys"} and any(whole <= in_use.keys() for whole in STATES), in_use
             # rustls decrypts within its receive buffer, which nobody else can reach: an answer stays there until the
             # connection is closed.
             is_tls = "https" in env.get("AWS_ENDPOINT_URL_S3", "")
