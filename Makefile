@@ -6,7 +6,7 @@
 SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo quick test test-system-sqlite system-sqlite test-rqlite check schedules soak cold bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
+.PHONY: build demo quick test test-sqlites system-sqlite test-rqlite check schedules soak cold bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
   sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind openssl qemu arm64-cipher
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
@@ -42,6 +42,13 @@ ASAN_TESTS := $(patsubst %,tests/%.py,sql/test_differential sql/test_interop sql
   keys/test_shred)
 
 DENY    := target/tools/bin/cargo-deny
+
+# SQLites for the Rust host's tests: the oldest that we take, and the last but one that lets a module go before its tables.
+# Each is brought by a version of Go's driver.
+SQLITES            := target/sqlites
+OLD_SQLITES        := 3.34.0 3.39.4
+BROUGHT_BY_3.34.0  := v1.14.6
+BROUGHT_BY_3.39.4  := v1.14.16
 
 # The release is built for any glibc since this one, which is the oldest that Rust's own library runs on.
 GLIBC      := 2.17
@@ -94,14 +101,29 @@ check: build-tools  ## Run what CI runs: formatting, lints, documentation, expor
 	@$(MAKE) --no-print-directory symbols demo
 	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
 	else echo "test-rqlite: left out, there is no $(RQLITED) here"; fi
-	@$(MAKE) --no-print-directory deny schedules test-system-sqlite
+	@$(MAKE) --no-print-directory deny schedules test-sqlites
 	@$(MAKE) --no-print-directory test
 
-# The bindings are those of the SQLite that is built in otherwise; what they add is not called. Left out are tests that
-# pin what the newest SQLite says.
-test-system-sqlite: build-tools system-sqlite  ## Run the Rust host's tests of the boundary on this machine's libsqlite3
-	LIBSQLITE3_SYS_USE_PKG_CONFIG=1 CARGO_TARGET_DIR=target/system-sqlite RANDOM_SEEDS=100 \
-	  cargo test --locked --test host -- closing databases journal keys loading random reuse rows
+# The program is linked against the oldest of them, and started with each; the bindings are those of the SQLite that is built
+# in otherwise. Cargo would link the one of our own bindings, hence the directory that it is to search first. Left out are
+# tests that pin what the newest SQLite says.
+test-sqlites: build-tools $(VENV)/ready $(OLD_SQLITES:%=$(SQLITES)/%/libsqlite3.so)  ## Run the Rust host's tests of the boundary on SQLite 3.34.0, 3.39.4 and this machine's
+	@set -euo pipefail; host=$$(LIBSQLITE3_SYS_USE_PKG_CONFIG=1 CARGO_TARGET_DIR=$(SQLITES)/build \
+	  cargo rustc --locked --profile test --test host --message-format json-render-diagnostics -- \
+	    -L native=$(CURDIR)/$(SQLITES)/$(firstword $(OLD_SQLITES)) | sed -n 's/.*"name":"host".*"executable":"\([^"]*\)".*/\1/p'); \
+	for version in $(OLD_SQLITES) "$$($(VENV)/bin/python -c 'import sqlite3; print(sqlite3.sqlite_version)')"; do \
+	  echo "test-sqlites: $$version"; \
+	  LD_LIBRARY_PATH=$(CURDIR)/$(SQLITES)/$$version SQLITE_VERSION=$$version RANDOM_SEEDS=30 \
+	    $$host -q closing:: databases:: journal:: keys:: loading:: random:: reuse:: rows::; \
+	done
+
+$(SQLITES)/%/libsqlite3.so: tests/host/sqlite.c | $(VENV)/ready build-tools
+	@mkdir -p $(@D)
+	@source=$$(PATH="$(CURDIR)/$(VENV)/bin:$$PATH" GOPATH=$(CURDIR)/$(SQLITES)/go GOFLAGS=-modcacherw GOTOOLCHAIN=local \
+	  go mod download -json github.com/mattn/go-sqlite3@$(BROUGHT_BY_$*) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+	cc -O1 -fPIC -shared -Wl,-soname,libsqlite3.so.0 -o $@ -I "$$source" tests/host/sqlite.c \
+	  -DSQLITE_THREADSAFE=1 -DSQLITE_ENABLE_DESERIALIZE -DSQLITE_ENABLE_JSON1 -lpthread -ldl -lm
+	@ln -sf libsqlite3.so $@.0
 
 qemu:
 	@missing=; command -v $(QEMU_ARM64) >/dev/null || missing+=" qemu-user-static"; \

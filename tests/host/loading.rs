@@ -17,6 +17,14 @@ fn registered(connection: &Connection) -> Value {
 }
 
 #[test]
+fn the_sqlite_under_test_is_the_one_that_was_asked_for() {
+    // The linker has several to choose from: `make test-sqlites` says which is meant.
+    let bundled = rusqlite::ffi::SQLITE_VERSION.to_str().unwrap();
+    let asked = std::env::var("SQLITE_VERSION").unwrap_or_else(|_| bundled.into());
+    assert_eq!(rusqlite::version(), asked);
+}
+
+#[test]
 fn loading_again_on_one_connection_or_another_is_harmless() {
     Process::with_directory().run(|| {
         let journal = Journal::in_memory();

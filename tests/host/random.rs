@@ -161,7 +161,7 @@ fn rounds(seed: u64, shared: bool, rounds: usize) {
 #[test]
 fn whatever_happens_between_two_rows_a_call_says_what_the_rows_say() {
     Process::with_directory().run(|| {
-        // `make test-system-sqlite` sets more.
+        // `make test-sqlites` sets more.
         let seeds = std::env::var("RANDOM_SEEDS").map_or(6, |seeds| seeds.parse().unwrap());
         for seed in 0..seeds {
             for shared in [false, true] {
