@@ -19,7 +19,7 @@ const DIRECTORY: &str = "JOURNAL_TEST_DIRECTORY";
 const NUMBER: &str = "JOURNAL_TEST_NUMBER";
 const LAST_WORD: &str = "the body came to its end";
 /// Far more than any test takes; one that hangs is stopped and fails.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a test's process is to find in its environment.
 pub(crate) struct Process {
