@@ -11,11 +11,12 @@
 --                          --query 'Contents[].[Key]' --output text > listing.txt
 -- Gives   1. of all, and then of each user who has something that is not: what is readable, lost (the key is gone),
 --            orphaned (the key's row is gone), broken (the token or the key is none), unknown (the store did not
---            answer; run again)
+--            answer; run again. Or the key is disabled, and can be enabled again)
 --         2. each row that cannot be read with its recorded key: its id, the error's word, and the key of the user
 --            that it can be read with, if there is one: then the wrong key is recorded
 --         3. objects that no row names: left by a rotation that was stopped, or by a row that was deleted before
---            its object; nothing is under them that a row leads to. And rows whose object is not there.
+--            its object; nothing is under them that a row leads to. And rows whose object is not there. (In a
+--            bucket, a disabled key's is not listed.)
 --
 -- It fetches every key that is in use, and decrypts every token, which takes about a second for 100,000 entries
 -- of average length once the keys are fetched.
@@ -55,7 +56,7 @@ FROM (
 CREATE TEMP VIEW counted AS
 SELECT user_id, kind, count(*) AS n, sum(word = 'ok') AS readable, sum(word = 'key_lost') AS lost,
   sum(word IN ('no_key', 'key_not_found')) AS orphaned, sum(word IN ('token_invalid', 'key_invalid')) AS broken,
-  sum(word IN ('store_unavailable', 'store_denied')) AS unknown
+  sum(word IN ('store_unavailable', 'store_denied', 'key_disabled')) AS unknown
 FROM audit GROUP BY user_id, kind;
 
 .print '-- 1. What can be read: user|kind|all|readable|lost|orphaned|broken|unknown'
@@ -79,8 +80,10 @@ FROM audit AS a LEFT JOIN misrecorded AS m ON m.kind = a.kind AND m.id = a.id
 WHERE a.word <> 'ok' ORDER BY a.user_id, a.kind, a.id;
 
 CREATE TEMP TABLE object (name TEXT PRIMARY KEY);
-INSERT INTO object
-SELECT ltrim(substr(name, length(rtrim(:directory, '/')) + 1), '/') FROM fsdir(rtrim(:directory, '/'))
+-- The file of a disabled key has another name.
+INSERT OR IGNORE INTO object
+SELECT ltrim(substr(CASE WHEN name LIKE '%.disabled' THEN substr(name, 1, length(name) - 9) ELSE name END,
+  length(rtrim(:directory, '/')) + 1), '/') FROM fsdir(rtrim(:directory, '/'))
 WHERE :directory IS NOT NULL AND mode & 0xF000 = 0x8000;
 CREATE TEMP TABLE listing (
   text TEXT CONSTRAINT "the file that :listing names cannot be read" CHECK (text IS NOT NULL)

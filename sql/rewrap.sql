@@ -13,8 +13,8 @@
 -- Gives   what it did, what is left and why, and as its last line
 --           run again   there is more to do: a row was edited meanwhile, :rows was reached, or the store did not answer
 --           done        every entry and item was decrypted with the current key: nothing is left under an old one
---           stuck       trying again does not help what is left (key_lost, key_not_found, key_invalid, token_invalid);
---                       see sql/audit.sql
+--           stuck       trying again does not help what is left (key_lost, key_not_found, key_invalid, token_invalid;
+--                       or key_disabled, until the key is enabled again); see sql/audit.sql
 --
 -- May be stopped anywhere and run again: each run takes up what it finds. Tokens are decrypted and encrypted while
 -- nothing is locked; a row is then changed only if it still holds the token that was read, so that an edit made
@@ -132,7 +132,7 @@ FROM remainder ORDER BY kind, word;
 SELECT CASE
   WHEN NOT EXISTS (SELECT 1 FROM remainder) THEN 'done'
   WHEN EXISTS (
-    SELECT 1 FROM remainder WHERE word NOT IN ('no_key', 'key_not_found', 'key_lost', 'key_invalid', 'token_invalid')
+    SELECT 1 FROM remainder WHERE word NOT IN ('no_key', 'key_not_found', 'key_lost', 'key_disabled', 'key_invalid', 'token_invalid')
   ) THEN 'run again'
   ELSE 'stuck'
 END;

@@ -29,6 +29,11 @@ pub enum Error {
         /// What is missing.
         reason: &'static str,
     },
+    /// The row is there; the object is hidden, by who may bring it back.
+    KeyDisabled {
+        /// The key's label.
+        key: String,
+    },
     /// The object is no Fernet key, or its name is one that is never fetched.
     KeyInvalid {
         /// The key's label.
@@ -62,11 +67,11 @@ pub enum Error {
         /// What the store said.
         reason: String,
     },
-    /// A key's object could not be written or deleted.
+    /// A key's object could not be changed.
     Undone {
         /// The key's label.
         key: String,
-        /// `written` or `deleted`.
+        /// `written`, `deleted`, `disabled` or `enabled`.
         what: &'static str,
         /// Whether the store refused; else trying again may help.
         denied: bool,
@@ -105,6 +110,7 @@ impl Error {
             Error::NoKey { .. } => "no_key",
             Error::KeyNotFound { .. } => "key_not_found",
             Error::KeyLost { .. } => "key_lost",
+            Error::KeyDisabled { .. } => "key_disabled",
             Error::KeyInvalid { .. } => "key_invalid",
             Error::TokenInvalid { .. } => "token_invalid",
             Error::NotUtf8 => "not_utf8",
@@ -136,8 +142,9 @@ impl Error {
     /// reported, since a lighter one would say that an outage is a missing key.
     pub fn gravity(&self) -> u8 {
         match self {
-            Error::StoreDenied { .. } => 5,
-            Error::StoreUnavailable { .. } => 4,
+            Error::StoreDenied { .. } => 6,
+            Error::StoreUnavailable { .. } => 5,
+            Error::KeyDisabled { .. } => 4,
             Error::KeyInvalid { .. } => 3,
             Error::KeyLost { .. } => 2,
             Error::TokenInvalid { .. } => 1,
@@ -157,6 +164,10 @@ impl fmt::Display for Error {
             Error::KeyLost { key, reason } | Error::KeyInvalid { key, reason } => {
                 write!(f, "key {key}: {reason}")
             }
+            Error::KeyDisabled { key } => write!(
+                f,
+                "key {key}: its object is disabled; journal_enable_key brings it back"
+            ),
             Error::TokenInvalid { under } => write!(f, "not a Fernet token under {under}"),
             Error::NotUtf8 => {
                 f.write_str("the plaintext is not UTF-8; journal_decrypt_blob gives its bytes")

@@ -28,12 +28,14 @@
 //! journal_config() · journal_version()           -> JSON · TEXT
 //! ```
 //!
-//! With `JOURNAL_ADMIN=1`, and never on a replicated host, also these; with `JOURNAL_ADMIN=create` all but the last
+//! With `JOURNAL_ADMIN=1`, and never on a replicated host, also these; with `JOURNAL_ADMIN=create` the first three
 //!
 //! ```text
 //! journal_create_key(user_id)                    -> JSON of the two rows that a new object needs
 //! journal_rotate_key(user_id[, min_age_seconds]) -> TEXT uid of the current key, new unless too young
 //! journal_discard_key(key_uid)                   -> INTEGER 1: the object of a new key that nobody used is gone
+//! journal_disable_key(user_id, key_uid)          -> JSON: its object is hidden, and can be brought back
+//! journal_enable_key(user_id, key_uid)           -> JSON: it is there again
 //! journal_shred_key(user_id, key_uid)            -> JSON receipt of an object that is gone
 //! ```
 //!

@@ -21,6 +21,8 @@ pub enum Counter {
     QueueTimeouts,
     /// Fetches that ended with an absent object.
     Lost,
+    /// Fetches that ended with a disabled object.
+    Disabled,
     /// Fetches that ended with something that is no key.
     Invalid,
     /// Fetches that were refused.

@@ -22,6 +22,8 @@ import journal
 STATUS = {
     "store_unavailable": 503,
     "busy": 503,
+    # Somebody paused it, and may bring it back.
+    "key_disabled": 423,
     "no_key": 410,
     "key_not_found": 410,
     "key_lost": 410,

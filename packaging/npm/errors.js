@@ -17,6 +17,7 @@ const WORDS = {
   no_key: class NoKey extends JournalError {},
   key_not_found: class KeyNotFound extends JournalError {},
   key_lost: class KeyLost extends JournalError {},
+  key_disabled: class KeyDisabled extends JournalError {},
   key_invalid: class KeyInvalid extends JournalError {},
   token_invalid: class TokenInvalid extends JournalError {},
   not_utf8: class NotUtf8 extends JournalError {},

@@ -104,6 +104,7 @@ export class JournalError extends Error {
 export class NoKey extends JournalError {}
 export class KeyNotFound extends JournalError {}
 export class KeyLost extends JournalError {}
+export class KeyDisabled extends JournalError {}
 export class KeyInvalid extends JournalError {}
 export class TokenInvalid extends JournalError {}
 export class NotUtf8 extends JournalError {}

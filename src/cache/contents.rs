@@ -1,4 +1,4 @@
-//! What the cache keeps: keys, least recently used last; the flights under way; absent objects.
+//! What the cache keeps: keys, least recently used last; the flights under way; objects that are absent or disabled.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -10,6 +10,7 @@ use lru::LruCache;
 use super::Outcome;
 use crate::cipher::MasterKey;
 use crate::id::KeyName;
+use crate::store::StoreError;
 use crate::system::locked::Locked;
 use crate::threads::flight::Flight;
 use crate::threads::sync::{AtomicBool, AtomicU64};
@@ -29,13 +30,14 @@ pub struct Entry {
     pub(super) used: AtomicBool,
 }
 
-/// The most absent objects that are remembered; each for some seconds.
+/// The most absent or disabled objects that are remembered; each for some seconds.
 const MOST_ABSENT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 pub(super) struct Contents {
     pub(super) entries: LruCache<KeyName, Arc<Entry>>,
     pub(super) flights: HashMap<KeyName, Arc<Flight<Outcome>>>,
-    pub(super) absent: LruCache<KeyName, u64>,
+    /// Why there is no key to be had, and until when nobody asks again.
+    pub(super) absent: LruCache<KeyName, (StoreError, u64)>,
     /// When the keys that can serve no more were last looked for.
     pub(super) swept: u64,
 }

@@ -17,8 +17,8 @@ use crate::threads::flight::Flight;
 use crate::threads::pool::{Job, Priority};
 use crate::threads::sync::{AtomicBool, AtomicU64};
 
-/// How long an absent object is remembered, in milliseconds: a scan over entries of a lost key asks
-/// the store once, and a key that is being made is soon found.
+/// How long an absent or disabled object is remembered, in milliseconds: a scan over entries of a lost key asks
+/// the store once, and a key that is being made or enabled is soon found.
 pub(super) const ABSENT_FOR: u64 = 3_000;
 /// How often, while there are fetches, keys that can serve no more are wiped from memory, in milliseconds.
 pub(super) const SWEEP: u64 = 60_000;
@@ -158,8 +158,9 @@ impl Cache {
             Cached::ServesItsTtl => self.ttl,
             Cached::Dropped => {
                 contents.drop_key(name);
-                if *error == StoreError::Absent {
-                    contents.absent.put(name.clone(), self.now() + ABSENT_FOR);
+                if matches!(error, StoreError::Absent | StoreError::Disabled) {
+                    let absent = (error.clone(), self.now() + ABSENT_FOR);
+                    contents.absent.put(name.clone(), absent);
                 }
                 return;
             }

@@ -112,14 +112,11 @@ impl Cache {
                 let _ = self.flight(&mut contents, name, cached.clone(), priority);
                 Lookup::Hit(Arc::clone(entry))
             }
-            None if contents.absent.get(name).is_some_and(|until| now < *until) => {
-                Lookup::Pending(Pending {
-                    cached,
-                    flight: Err(StoreError::Absent),
-                })
-            }
             _ => {
-                let flight = self.flight(&mut contents, name, cached.clone(), priority);
+                let flight = match contents.absent.get(name) {
+                    Some((why, until)) if cached.is_none() && now < *until => Err(why.clone()),
+                    _ => self.flight(&mut contents, name, cached.clone(), priority),
+                };
                 Lookup::Pending(Pending { cached, flight })
             }
         }

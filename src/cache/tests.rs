@@ -188,6 +188,7 @@ fn past_its_ttl_a_call_waits_for_the_check() {
 fn an_absent_object_or_a_denial_ends_a_key_before_its_ttl() {
     for (answer, word) in [
         (StoreError::Absent, "key_lost"),
+        (StoreError::Disabled, "key_disabled"),
         (StoreError::Denied("no".into()), "store_denied"),
         (StoreError::NotAKey("no key"), "key_invalid"),
     ] {
@@ -264,16 +265,21 @@ fn every_stale_answer_is_counted() {
 }
 
 #[test]
-fn an_absent_object_is_remembered_for_a_few_seconds() {
-    let (cache, script) = cache_of(10);
-    script.tell(Err(StoreError::Absent));
-    assert_eq!(ask(cache, "a"), Err("key_lost"));
-    script.advance(ABSENT_FOR - 1);
-    assert_eq!(ask(cache, "a"), Err("key_lost"));
-    assert_eq!(script.fetches(), 1);
-    script.advance(1);
-    script.tell(object());
-    assert_eq!(ask(cache, "a"), Ok(()));
+fn an_absent_or_disabled_object_is_remembered_for_a_few_seconds() {
+    for (answer, word) in [
+        (StoreError::Absent, "key_lost"),
+        (StoreError::Disabled, "key_disabled"),
+    ] {
+        let (cache, script) = cache_of(10);
+        script.tell(Err(answer));
+        assert_eq!(ask(cache, "a"), Err(word));
+        script.advance(ABSENT_FOR - 1);
+        assert_eq!(ask(cache, "a"), Err(word));
+        assert_eq!(script.fetches(), 1);
+        script.advance(1);
+        script.tell(object());
+        assert_eq!(ask(cache, "a"), Ok(()));
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(super) struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
     Lost,
+    Disabled,
     Invalid,
     Denied,
     Unavailable,
@@ -52,11 +53,12 @@ impl Verdict {
     #[rustfmt::skip]
     pub(super) fn of(error: &StoreError) -> Self {
         use Cached::{Dropped, ServesItsTtl, ServesOn};
-        use Word::{Denied, Invalid, Lost, Unavailable};
+        use Word::{Denied, Disabled, Invalid, Lost, Unavailable};
         let row = |raises, cached, store| Self { raises, cached, store };
         match error {
             //                                                a first call raises   a key at hand   of the store
             StoreError::Absent                                    => row(Lost,        Dropped,      Says::Answers),
+            StoreError::Disabled                                  => row(Disabled,    Dropped,      Says::Answers),
             StoreError::NotAKey(_)                                => row(Invalid,     Dropped,      Says::Answers),
             StoreError::Denied(_)                                 => row(Denied,      Dropped,      Says::Answers),
             StoreError::NoCredentials { refused: true, .. }       => row(Denied,      ServesOn,     Says::Nothing),
@@ -73,6 +75,7 @@ impl Verdict {
     pub(super) fn counter(&self) -> Counter {
         match self.raises {
             Word::Lost => Counter::Lost,
+            Word::Disabled => Counter::Disabled,
             Word::Invalid => Counter::Invalid,
             Word::Denied => Counter::Denied,
             Word::Unavailable => Counter::Unavailable,
@@ -88,6 +91,7 @@ pub(super) fn key_error(name: &KeyName, error: &StoreError) -> Error {
             key,
             reason: "its object is not in the key store",
         },
+        Word::Disabled => Error::KeyDisabled { key },
         Word::Invalid => Error::KeyInvalid {
             key,
             reason: match error {

@@ -1,11 +1,11 @@
-//! Key management: create, rotate and discard keys under `JOURNAL_ADMIN=create`, and shred them under `1`.
+//! Key management: create, rotate and discard keys under `JOURNAL_ADMIN=create`; disable, enable and shred them under `1`.
 //!
 //! The object comes before its rows and goes before them, so that a row never names an object that was
 //! not written, and nothing that ends a call half-way leaves a key that no row leads to but a new one that
 //! nobody used.
 
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use time::OffsetDateTime;
@@ -20,7 +20,7 @@ use crate::sqlite::code;
 use crate::sqlite::function::Function;
 use crate::sqlite::output::Output;
 use crate::sqlite::value::{Arguments, Value};
-use crate::store::{StoreError, guarded};
+use crate::store::{KeyStore, StoreError, guarded};
 
 /// What makes keys, and takes back one that nobody used.
 pub(super) fn creating(session: &Rc<Session>) -> Vec<Function> {
@@ -32,9 +32,13 @@ pub(super) fn creating(session: &Rc<Session>) -> Vec<Function> {
     ]
 }
 
-/// What destroys keys.
+/// What hides keys, brings them back and destroys them.
 pub(super) fn destroying(session: &Rc<Session>) -> Vec<Function> {
-    vec![json_function(session, "journal_shred_key", 2, shred_key)]
+    vec![
+        json_function(session, "journal_disable_key", 2, disable_key),
+        json_function(session, "journal_enable_key", 2, enable_key),
+        json_function(session, "journal_shred_key", 2, shred_key),
+    ]
 }
 
 /// `journal_create_key(user_id)`: the object alone; what its two rows are to hold.
@@ -129,37 +133,57 @@ fn rotate_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Er
     current.map(|uid| Output::Text(uid.as_str().to_owned()))
 }
 
+/// `journal_disable_key(user_id, key_uid)`: hides the object in a way that `journal_enable_key` undoes.
+fn disable_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    let (user, name) = named(session, arguments)?;
+    unshared(session, &name)?;
+    let (changed, evicted) = changed(session, &name, "disabled", |store, object, timeout| {
+        store.disable(object, timeout)
+    })?;
+    Ok(Output::Json(
+        json!({
+            "user_id": user.json(),
+            "key_uid": name.uid.as_str(),
+            "object": name.object.as_str(),
+            "disabled": true,
+            "changed": changed,
+            "at": timestamp()?,
+            "evicted": evicted,
+            "not_looked_at": ["replicas and backups of the key store", OTHER_CACHES],
+        })
+        .to_string(),
+    ))
+}
+
+/// `journal_enable_key(user_id, key_uid)`
+fn enable_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    let (user, name) = named(session, arguments)?;
+    let (changed, _) = changed(session, &name, "enabled", |store, object, timeout| {
+        store.enable(object, timeout)
+    })?;
+    Ok(Output::Json(
+        json!({
+            "user_id": user.json(),
+            "key_uid": name.uid.as_str(),
+            "object": name.object.as_str(),
+            "disabled": false,
+            "changed": changed,
+            "at": timestamp()?,
+        })
+        .to_string(),
+    ))
+}
+
 /// `journal_shred_key(user_id, key_uid)`: the object, never the rows.
 fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    refuse(session)?;
-    let connection = &session.connection;
-    let user = session.user(arguments.get(0)?)?;
-    let uid = KeyUid::parse(arguments.get(1)?)?;
-    let name = session.named_key(user, uid.as_str())?.name()?;
-    let rows = Rows::new(&session.config.schema);
-    if rows.is_named_by_another(connection, &name.object, &uid)? {
-        return Err(Error::BadArgument(format!(
-            "the row of another key names the object of key {uid}"
-        )));
-    }
-    let cache = session.cache()?;
-    let (object, shredded_uid) = (name.object.clone(), uid.clone());
-    let outcome = cache.at_store(
-        move |store, timeout| {
-            let outcome = guarded(|| store.shred(&object, timeout));
-            // Whatever came of it, and whoever still waits for it: what is gone must not be served on, what is there
-            // is soon fetched again.
-            let evicted = cache.evict(&shredded_uid);
-            outcome.map(|shredded| (shredded, evicted))
-        },
-        &mut session.waiting(),
-    )?;
-    let (shredded, evicted) = outcome.map_err(|error| undone(&uid, "deleted", error))?;
+    let (user, name) = named(session, arguments)?;
+    unshared(session, &name)?;
+    let uid = &name.uid;
+    let (shredded, evicted) = changed(session, &name, "deleted", |store, object, timeout| {
+        store.shred(object, timeout)
+    })?;
     let mut not_looked_at = shredded.not_looked_at;
-    not_looked_at.push(
-        "caches of other processes, which serve the key for JOURNAL_CACHE_TTL seconds, and for \
-         JOURNAL_CACHE_STALE more where they do not reach the store",
-    );
+    not_looked_at.push(OTHER_CACHES);
     if shredded.replication.is_some() {
         not_looked_at.insert(
             0,
@@ -182,6 +206,56 @@ fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Err
         })
         .to_string(),
     ))
+}
+
+/// The user and the key that a call names.
+fn named<'a>(session: &Session, arguments: &Arguments<'a>) -> Result<(UserId<'a>, KeyName), Error> {
+    refuse(session)?;
+    let user = session.user(arguments.get(0)?)?;
+    let uid = KeyUid::parse(arguments.get(1)?)?;
+    Ok((user, session.named_key(user, uid.as_str())?.name()?))
+}
+
+/// Refuses where the row of another key names the object too: what is done to it is done to both.
+fn unshared(session: &Session, name: &KeyName) -> Result<(), Error> {
+    let rows = Rows::new(&session.config.schema);
+    match rows.is_named_by_another(&session.connection, &name.object, &name.uid)? {
+        true => Err(Error::BadArgument(format!(
+            "the row of another key names the object of key {}",
+            name.uid
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Changes the object of a key at the store; what came of it, and how many keys left the cache.
+fn changed<T: Clone + Send + 'static>(
+    session: &Session,
+    name: &KeyName,
+    what: &'static str,
+    operation: impl FnOnce(&dyn KeyStore, &ObjectName, Duration) -> Result<T, StoreError>
+    + Send
+    + 'static,
+) -> Result<(T, usize), Error> {
+    let cache = session.cache()?;
+    let key = name.clone();
+    let outcome = cache.at_store(
+        move |store, timeout| {
+            let outcome = guarded(|| operation(store, &key.object, timeout));
+            // Whatever came of it, and whoever still waits for it: what is gone must not be served on, what is there
+            // is soon fetched again.
+            let evicted = cache.evict(&key.uid);
+            outcome.map(|outcome| (outcome, evicted))
+        },
+        &mut session.waiting(),
+    )?;
+    outcome.map_err(|error| match error {
+        StoreError::Absent => Error::KeyLost {
+            key: name.uid.to_string(),
+            reason: "its object is not in the key store",
+        },
+        error => undone(&name.uid, what, error),
+    })
 }
 
 /// A statement in a replicated log runs again on every node and at every replay: never there.
@@ -333,6 +407,9 @@ fn timestamp() -> Result<String, Error> {
         .format(&Rfc3339)
         .map_err(|_| Error::Panicked)
 }
+
+const OTHER_CACHES: &str = "caches of other processes, which serve the key for JOURNAL_CACHE_TTL seconds, and for \
+     JOURNAL_CACHE_STALE more where they do not reach the store";
 
 /// Where the objects of keys lie, unless `JOURNAL_KEY_PREFIX` has them elsewhere.
 const DIRECTORY: &str = "s3_files/journals/keys/master/";

@@ -115,6 +115,11 @@ fn read(session: &Session) -> Result<Vec<Metric>, Error> {
             "Fetches and checks that found no object.",
         ),
         metric(
+            "failed_key_disabled",
+            count(Counter::Disabled),
+            "Fetches and checks that found a disabled object.",
+        ),
+        metric(
             "failed_key_invalid",
             count(Counter::Invalid),
             "Fetches that found something that is no key.",

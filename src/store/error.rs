@@ -7,6 +7,8 @@ use std::fmt;
 pub enum StoreError {
     /// The store answered that there is no such object.
     Absent,
+    /// The object is hidden, and can be brought back: by a delete marker over its versions, or a file's other name.
+    Disabled,
     /// The object cannot be a key: too large, or not a file.
     NotAKey(&'static str),
     /// The store answered that it may not be read.
@@ -86,7 +88,7 @@ impl StoreError {
             Self::Unavailable { fault, .. } => *fault != Fault::Lasting,
             Self::NoCredentials { refused, .. } => !refused,
             Self::NotSent(_) => true,
-            Self::Absent | Self::NotAKey(_) | Self::Denied(_) => false,
+            Self::Absent | Self::Disabled | Self::NotAKey(_) | Self::Denied(_) => false,
         }
     }
 
@@ -115,6 +117,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("its object is not in the key store"),
+            Self::Disabled => f.write_str("its object is disabled"),
             Self::NotAKey(reason) | Self::NotSent(reason) => f.write_str(reason),
             Self::Denied(reason)
             | Self::NoCredentials { reason, .. }

@@ -58,6 +58,25 @@ pub trait KeyStore: Send + Sync {
         Err(StoreError::lasting("this key store takes no new objects"))
     }
 
+    /// Hides the object `name` in a way that can be undone; whether it was not hidden already. `timeout` is for each of
+    /// the requests that this takes. To be called again where it was interrupted.
+    ///
+    /// # Errors
+    /// As for `fetch`: in particular [`StoreError::Denied`] where it could not be undone, and [`StoreError::Absent`]
+    /// where there is nothing to hide.
+    fn disable(&self, _name: &ObjectName, _timeout: Duration) -> Result<bool, StoreError> {
+        Err(StoreError::lasting("this key store hides no objects"))
+    }
+
+    /// Brings the object `name` back that [`KeyStore::disable`] hid; whether it was hidden. `timeout` is for each of the
+    /// requests that this takes. To be called again where it was interrupted.
+    ///
+    /// # Errors
+    /// As for `fetch`: in particular [`StoreError::Absent`] where its bytes are gone.
+    fn enable(&self, _name: &ObjectName, _timeout: Duration) -> Result<bool, StoreError> {
+        Err(StoreError::lasting("this key store hides no objects"))
+    }
+
     /// Deletes every version of the object `name`, and of no other, and looks whether it is gone.
     /// `timeout` is for each of the requests that this takes. To be called again where it was
     /// interrupted, and of an object that is gone already.

@@ -10,11 +10,13 @@ use crate::values::FUNCTIONS;
 type Signature = (String, u32);
 
 /// What administrators call, which `tests/keys` and `tests/packages/test_sealer.py` test.
-pub(crate) const ADMINISTERED: [(&str, u32); 5] = [
+pub(crate) const ADMINISTERED: [(&str, u32); 7] = [
     ("journal_create_key", 1),
     ("journal_rotate_key", 1),
     ("journal_rotate_key", 2),
     ("journal_discard_key", 1),
+    ("journal_disable_key", 2),
+    ("journal_enable_key", 2),
     ("journal_shred_key", 2),
 ];
 
@@ -95,19 +97,21 @@ fn the_registered_the_documented_and_the_tested_functions_are_the_same() {
 }
 
 #[test]
-fn who_may_make_keys_has_those_functions_and_none_that_shreds() {
+fn who_may_make_keys_has_those_functions_and_none_that_hides_or_shreds() {
     Process::with_directory()
         .variable("JOURNAL_ADMIN", "create")
         .run(|| {
             let mut documented_here = documented(0);
             documented_here.extend(documented(1));
-            documented_here.remove(&("journal_shred_key".to_owned(), 2));
+            for function in ["disable", "enable", "shred"] {
+                documented_here.remove(&(format!("journal_{function}_key"), 2));
+            }
             assert_eq!(registered(&Journal::in_memory()), documented_here);
         });
 }
 
 #[test]
-fn an_administrator_has_those_functions_and_four_more() {
+fn an_administrator_has_those_functions_and_all_that_manage_keys() {
     Process::with_directory()
         .variable("JOURNAL_ADMIN", "1")
         .run(|| {

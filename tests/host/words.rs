@@ -102,6 +102,19 @@ fn a_key_without_an_object_or_without_an_s3_files_row_is_lost() {
 }
 
 #[test]
+fn a_key_whose_object_is_disabled_is_not_lost_and_raises_everywhere() {
+    Process::with_directory().run(|| {
+        let journal = journal_of(&key_of_user_7());
+        write_object(
+            &format!("{}.disabled", key_of_user_7()),
+            &fernet::Fernet::generate_key(),
+        );
+        let said = "key \"oseh_ujmk_1\": its object is disabled; journal_enable_key brings it back";
+        assert_said(&journal, "x", "key_disabled", said);
+    });
+}
+
+#[test]
 fn an_object_that_is_no_key_is_invalid() {
     Process::with_directory().run(|| {
         let key = fernet::Fernet::generate_key();

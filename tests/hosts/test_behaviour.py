@@ -72,13 +72,14 @@ def database(tmp_path, encoding):
 
 @pytest.fixture
 def key(database, key_store):
-    """The key of user 1. User 2 has one, 3 has none, the object of 4 is absent and that of 5 is no key."""
-    for user in range(1, 6):
+    """The key of user 1. User 2 has one, 3 has none, the object of 4 is absent, that of 5 is no key and that of 6 is disabled."""
+    for user in range(1, 7):
         database.add_user(user)
-    for user in (1, 2, 4, 5):
+    for user in (1, 2, 4, 5, 6):
         database.add_key(user, f"oseh_ujmk_{user}")
     key_store.write("oseh_ujmk_2")
     key_store.write("oseh_ujmk_5", "not a key")
+    key_store.write("oseh_ujmk_6.disabled")
     return key_store.write("oseh_ujmk_1")
 
 

@@ -1,5 +1,5 @@
 /* Loaded before libc (LD_PRELOAD): kills the process at its call number KILLED_AT, from 1, of those by which a file below
- * KILLED_BELOW is looked at, deleted or kept deleted: an odd number before it, the even one that follows after it. */
+ * KILLED_BELOW is looked at, renamed, deleted or kept so: an odd number before it, the even one that follows after it. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -30,6 +30,14 @@ int unlink(const char *path) {
   step(is_below(path));
   int status = real(path);
   step(is_below(path));
+  return status;
+}
+
+int rename(const char *from, const char *to) {
+  REAL(rename);
+  step(is_below(from));
+  int status = real(from, to);
+  step(is_below(from));
   return status;
 }
 

@@ -1,4 +1,4 @@
-"""Rotations and shreddings whose process is killed between any two steps: the same call completes them."""
+"""Rotations, shreddings and changes of keys whose process is killed between any two steps: the same call completes them."""
 
 import json
 import os
@@ -8,9 +8,18 @@ from pathlib import Path
 
 import pytest
 from conftest import LIBRARY, PREFIX
+from host import Host
 from stores import ADMIN, Folder, admin, rows
 
 KILLED_AT = Path(__file__).with_name("killed_at.c")
+
+
+@pytest.fixture
+def killing(tmp_path):
+    """What a process's environment holds that is killed at its step `number` below a store's root."""
+    shim = tmp_path / "killed_at.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, KILLED_AT, "-ldl"], check=True)
+    return lambda store, number: {"LD_PRELOAD": str(shim), "KILLED_BELOW": str(store.root), "KILLED_AT": str(number)}
 
 
 def killed_at(bucket, host, number, served):
@@ -102,10 +111,69 @@ def test_a_shredding_killed_anywhere_completes_when_called_again(users, bucket):
     assert requests == 8  # list; look at and delete two versions; delete the marker; list; fetch
 
 
+def test_a_key_whose_disabling_or_enabling_is_killed_anywhere_is_one_or_the_other_and_no_lost_one(users, bucket):
+    class Check:
+        """Disables a key, and enables one."""
+
+        def __init__(self, disables):
+            self.disables = disables
+
+        def before(self, host):
+            self.uid = host.value("SELECT journal_rotate_key(1)")
+            self.token = host.value("SELECT journal_encrypt(1, 'dear diary')")
+            self.content = bucket.read(self.uid)
+            if not self.disables:
+                # As a call leaves it whose answer was lost, and that was made again.
+                bucket.mark_twice(self.uid)
+            return (self.uid,)
+
+        def after_kill(self, ended):
+            assert bucket.versions(self.uid)[0] == 1 and bucket.read(self.uid) in (self.content, None)
+            with Host(users.path, bucket.env) as reader:
+                word = reader.value("SELECT journal_check(1, ?, ?)", self.uid, self.token)
+                assert word == ("key_disabled" if bucket.read(self.uid) is None else "ok")
+
+        def again(self, host, receipt):
+            assert json.loads(receipt)["disabled"] == self.disables
+            assert bucket.read(self.uid) == (None if self.disables else self.content)
+
+    assert kill_everywhere(bucket, users, "SELECT journal_disable_key(1, ?)", Check(True)) == 4  # versioning? list; mark; list
+    assert kill_everywhere(bucket, users, "SELECT journal_enable_key(1, ?)", Check(False)) == 5  # list; two times delete and list
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")
-def test_a_shredding_of_a_file_killed_anywhere_completes_when_called_again(users, tmp_path):
-    shim, call = tmp_path / "killed_at.so", "SELECT journal_shred_key(1, ?)"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, KILLED_AT, "-ldl"], check=True)
+@pytest.mark.parametrize("call, other", [("disable", "enable"), ("enable", "disable")])
+def test_a_file_whose_renaming_is_killed_anywhere_has_one_name_or_the_other(call, other, users, tmp_path, killing):
+    store = Folder(tmp_path / "keys")
+    with admin(users, store) as host:
+        uid = host.value("SELECT journal_rotate_key(1)")
+        token, content = host.value("SELECT journal_encrypt(1, 'dear diary')"), store.read(uid)
+    call, other = (f"SELECT journal_{verb}_key(1, ?)" for verb in (call, other))
+    number, ended, words = 0, False, []
+    while not ended:
+        number += 1
+        with admin(users, store) as host:
+            host.run(other, uid)
+        with admin(users, store, **killing(store, number)) as host:
+            try:
+                host.run(call, uid)
+                ended = True
+            except RuntimeError:
+                host.kill()
+        assert len(store.uids()) == 1
+        with admin(users, store) as host:
+            words.append(host.value("SELECT journal_check(1, ?, ?)", uid, token))
+            disabled = json.loads(host.value(call, uid))["disabled"]
+            assert host.value("SELECT journal_check(1, ?, ?)", uid, token) == ("key_disabled" if disabled else "ok")
+            assert store.read(uid) == (None if disabled else content)
+    # Some are killed before it is renamed, some after: it is renamed, synced.
+    before, after = ("ok", "key_disabled") if disabled else ("key_disabled", "ok")
+    assert words.count(before) >= 2 and words.count(after) >= 3 and words == sorted(words, key=[before, after].index)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")
+def test_a_shredding_of_a_file_killed_anywhere_completes_when_called_again(users, tmp_path, killing):
+    call = "SELECT journal_shred_key(1, ?)"
     store = Folder(tmp_path / "keys")
     number, ended, found_after = 0, False, []
     while not ended:
@@ -113,8 +181,7 @@ def test_a_shredding_of_a_file_killed_anywhere_completes_when_called_again(users
         with admin(users, store) as host:
             uid = host.value("SELECT journal_rotate_key(1)")
         neighbour = store.write(uid + "2")
-        killing = {"LD_PRELOAD": str(shim), "KILLED_BELOW": str(store.root), "KILLED_AT": str(number)}
-        with admin(users, store, **killing) as host:
+        with admin(users, store, **killing(store, number)) as host:
             try:
                 host.run(call, uid)
                 ended = True

@@ -31,6 +31,16 @@ DELETE FROM user_journal_master_keys WHERE uid = 'oseh_ujmk_3_broken';
 SELECT journal_check(3, NULL, 'gAAAAA');
 --> key_lost
 
+-- A disabled key is not gone: it outweighs a lost one, and no try makes NULL of it.
+SELECT journal_check(7, NULL, 'gAAAAA'), journal_check(7, 'oseh_ujmk_7_lost', 'gAAAAA');
+--> key_disabled|key_lost
+SELECT journal_try_decrypt(7, NULL, 'gAAAAA');
+--! journal_try_decrypt: key_disabled: key "oseh_ujmk_7_disabled": its object is disabled; journal_enable_key brings it back
+SELECT journal_encrypt(7, 'a');
+--! journal_encrypt: key_disabled: key "oseh_ujmk_7_disabled": its object is disabled; journal_enable_key brings it back
+SELECT token FROM journal_seal(7, 'a');
+--! journal_seal: key_disabled: key "oseh_ujmk_7_disabled": its object is disabled; journal_enable_key brings it back
+
 -- A row that is gone takes its key along, though the key is in the cache.
 CREATE TABLE saved AS SELECT journal_encrypt(1, 'hello') AS token;
 BEGIN;

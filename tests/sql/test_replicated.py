@@ -52,6 +52,8 @@ MANAGE_KEYS = {
     "journal_create_key": ["SELECT journal_create_key(1)"],
     "journal_rotate_key": ["SELECT journal_rotate_key(1)", "SELECT journal_rotate_key(1, 60)"],
     "journal_discard_key": ["SELECT journal_discard_key('oseh_ujmk_1')"],
+    "journal_disable_key": ["SELECT journal_disable_key(1, 'oseh_ujmk_1')"],
+    "journal_enable_key": ["SELECT journal_enable_key(1, 'oseh_ujmk_1')"],
     "journal_shred_key": ["SELECT journal_shred_key(1, 'oseh_ujmk_1')"],
 }
 MANAGE_SENTENCE = (

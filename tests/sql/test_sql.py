@@ -42,13 +42,16 @@ KEYS = [
     (3, "oseh_ujmk_3_lost", 300.0, None),
     # User 4 has no key.
     (5, "oseh_ujmk_5_lost", 100.0, None),
+    # A disabled key above a lost one.
+    (7, "oseh_ujmk_7_lost", 100.0, None),
+    (7, "oseh_ujmk_7_disabled", 200.0, None),
     # User 6 has a key outside of JOURNAL_KEY_PREFIX (below).
 ]
 
 
 @pytest.fixture
 def keys_of_the_tests(database, key_store):
-    for user in range(1, 7):
+    for user in range(1, 8):
         database.add_user(user)
     for user, uid, created_at, content in KEYS:
         database.add_key(user, uid, created_at)
@@ -56,6 +59,7 @@ def keys_of_the_tests(database, key_store):
             key_store.write(uid, content)
     database.add_key(6, "oseh_ujmk_6_elsewhere", prefix="elsewhere/")
     key_store.write("oseh_ujmk_6_elsewhere", prefix="elsewhere/")
+    key_store.write("oseh_ujmk_7_disabled.disabled")
     return database.path, key_store.env
 
 

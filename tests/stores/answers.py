@@ -27,6 +27,9 @@ def lost(uid=KEY_UID):
     return f'journal_encrypt: key_lost: key "{uid}": its object is not in the key store'
 
 
+DISABLED = f'journal_encrypt: key_disabled: key "{KEY_UID}": its object is disabled; journal_enable_key brings it back'
+
+
 def invalid(reason, uid=KEY_UID):
     return f'journal_encrypt: key_invalid: key "{uid}": {reason}'
 
@@ -44,7 +47,6 @@ LASTING = {
     faults.Status(401, "Unauthorized"): denied("the store answered 401 (Unauthorized)"),
     faults.EXPIRED_TOKEN: denied("the store answered 400 (ExpiredToken)"),
     faults.Status(400, "InvalidToken"): denied("the store answered 400 (InvalidToken)"),
-    faults.NO_SUCH_KEY: lost(),
     faults.NO_SUCH_BUCKET: unavailable("the store answered 404 (NoSuchBucket)"),
     faults.Status(400, "AuthorizationHeaderMalformed"): unavailable(
         "the store answered 400 (AuthorizationHeaderMalformed)"

@@ -14,7 +14,7 @@ def test_no_secret_stands_in_any_error_or_log(scene, behind):
     fernet = Fernet(scene.add_key())
     scene.secrets.append(token := fernet.encrypt(b"a most private text").decode())
     scene.secrets.append("a most private text")
-    every = [*PASSING, *LASTING, faults.Garbage(), faults.WrongLength(by=-5), faults.HugeBody(1 << 20)]
+    every = [*PASSING, *LASTING, faults.NO_SUCH_KEY, faults.Garbage(), faults.WrongLength(by=-5), faults.HugeBody(1 << 20)]
     with ConnectProxy((behind.host, behind.port), credentials=f"user:{PASSWORD}") as proxy:
         child = scene.child(
             "apsw", **behind.env, AWS_SESSION_TOKEN="the-session-token", JOURNAL_FETCH_TIMEOUT="2",

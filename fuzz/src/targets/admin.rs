@@ -15,6 +15,8 @@ use super::host::{Store, assert_tells_nothing, database, value, with_store};
 
 const CREATE: usize = 0;
 const SHRED: usize = 3;
+const DISABLE: usize = 8;
+const ENABLE: usize = 9;
 /// Calls with their number of arguments, then what changes rows.
 const CALLS: &[(&str, usize)] = &[
     ("SELECT journal_create_key(?1)", 1),
@@ -37,6 +39,8 @@ const CALLS: &[(&str, usize)] = &[
         "UPDATE s3_files SET key = ?1 WHERE id = 3 RETURNING NULL",
         1,
     ),
+    ("SELECT journal_disable_key(?1, ?2)", 2),
+    ("SELECT journal_enable_key(?1, ?2)", 2),
 ];
 const MOST_CALLS: usize = 6;
 
@@ -98,6 +102,8 @@ fn call(store: &Store, connection: &Connection, data: &mut &[u8]) {
             match index {
                 CREATE => created(store, &said, &before, &after),
                 SHRED => shredded(store, connection, &arguments, &before, &after),
+                DISABLE => turned(connection, &arguments, &before, &after, "key_disabled"),
+                ENABLE => turned(connection, &arguments, &before, &after, "token_invalid"),
                 _ => rotated(store, connection, &said, &arguments, &before, &after),
             }
         }
@@ -152,6 +158,31 @@ fn rotated(
         )
         .unwrap();
     assert_eq!(text, "entry");
+}
+
+/// The object alone has another name, if any, and the key is what `word` says, unless its object is no key.
+fn turned(connection: &Connection, arguments: &[Value], before: &State, after: &State, word: &str) {
+    assert_eq!(before.0, after.0);
+    let contents = |state: &State| {
+        let mut contents: Vec<_> = state.1.values().cloned().collect();
+        contents.sort();
+        contents
+    };
+    assert_eq!(contents(before), contents(after));
+    let [user, Value::Text(uid)] = arguments else {
+        panic!("{arguments:?} named a key");
+    };
+    let said: String = connection
+        .query_row(
+            "SELECT journal_check(?1, ?2, 'gAAAAA')",
+            params![user, uid],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert!(
+        said == word || (word != "key_disabled" && said == "key_invalid"),
+        "{said}"
+    );
 }
 
 /// The object alone is gone, and the key of no more use.

@@ -7,6 +7,7 @@ from .aio import AsyncSealer
 from .errors import (
     BadArgument,
     JournalError,
+    KeyDisabled,
     KeyInvalid,
     KeyLost,
     KeyNotFound,
@@ -23,7 +24,7 @@ from .errors import (
 from .sealer import NewKey, SealedToken, Sealer
 
 __all__ = [
-    "AsyncSealer", "BadArgument", "JournalError", "KeyInvalid", "KeyLost", "KeyNotFound", "NewKey", "NoKey",
+    "AsyncSealer", "BadArgument", "JournalError", "KeyDisabled", "KeyInvalid", "KeyLost", "KeyNotFound", "NewKey", "NoKey",
     "NotConfigured", "NotItem", "NotUtf8", "OutOfScope", "Replicated", "SealedToken", "Sealer", "StoreDenied",
     "StoreUnavailable", "TokenInvalid", "load", "loadable_path", "scope", "sql_path",
 ]  # fmt: skip

@@ -31,6 +31,12 @@ class KeyLost(JournalError):
     word = "key_lost"
 
 
+class KeyDisabled(JournalError):
+    """The object is disabled, and can be enabled again: not the end of what is under it."""
+
+    word = "key_disabled"
+
+
 class KeyInvalid(JournalError):
     """The object is not a Fernet key, or its name is one that is never fetched."""
 
@@ -94,8 +100,8 @@ class Replicated(JournalError):
 WORDS: Dict[str, Type[JournalError]] = {
     cls.word: cls
     for cls in (
-        NoKey, KeyNotFound, KeyLost, KeyInvalid, TokenInvalid, NotUtf8, NotItem, StoreUnavailable, StoreDenied,
-        NotConfigured, BadArgument, OutOfScope, Replicated,
+        NoKey, KeyNotFound, KeyLost, KeyDisabled, KeyInvalid, TokenInvalid, NotUtf8, NotItem, StoreUnavailable,
+        StoreDenied, NotConfigured, BadArgument, OutOfScope, Replicated,
     )
     if cls.word
 }  # fmt: skip

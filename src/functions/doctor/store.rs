@@ -111,6 +111,13 @@ fn reach(session: &Session) -> Result<Reach, Error> {
             warning("store", format!("{reached}: {reason}")),
             warning("absent_key", denied(location)),
         ),
+        Ok(_) | Err(StoreError::Disabled) => (
+            ok("store", reached),
+            warning(
+                "absent_key",
+                format!("there is an object {}", name.as_str()),
+            ),
+        ),
         Err(error) => {
             let advice = "check JOURNAL_KEY_STORE, the endpoint and the network";
             return Ok(Reach::unanswered(vec![
@@ -118,13 +125,6 @@ fn reach(session: &Session) -> Result<Reach, Error> {
                 failed("store", format!("{error}: {advice}")),
             ]));
         }
-        Ok(_) => (
-            ok("store", reached),
-            warning(
-                "absent_key",
-                format!("there is an object {}", name.as_str()),
-            ),
-        ),
     };
     Ok(Reach {
         findings: vec![credentials, reach, absent, clock(&probe)],
@@ -146,7 +146,7 @@ fn denied(location: &StoreLocation) -> &'static str {
     match location {
         StoreLocation::S3 { .. } => {
             "an absent object is reported as store_denied: the credentials are wrong, or they lack \
-             s3:ListBucket"
+             s3:ListBucket or, on a server other than Amazon's, s3:ListBucketVersions"
         }
         StoreLocation::Directory(_) => "the directory may not be read by this process",
     }
@@ -209,6 +209,10 @@ fn newest_key(session: &Session, is_answered: bool) -> Result<Finding, Error> {
         .probe(&name.object, &mut session.waiting())?;
     Ok(match probe.map(|probe| probe.is_key) {
         Some(Ok(true)) => ok(NAME, format!("{label} is in the store")),
+        Some(Err(StoreError::Disabled)) => warning(
+            NAME,
+            format!("{label} is disabled; journal_enable_key brings it back"),
+        ),
         Some(Ok(false)) => failed(NAME, format!("{label}: its object is not a Fernet key")),
         Some(Err(error)) => failed(NAME, format!("{label}: {error}")),
         None => failed(NAME, format!("{label}: no answer in time")),

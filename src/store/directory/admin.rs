@@ -1,4 +1,4 @@
-//! What an administrator does to key files: create one, shred one.
+//! What an administrator does to key files: create one, hide one and bring it back, shred one.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Directory, denied, of_file};
+use super::{DISABLED, Directory, denied, is_there, of_file};
 use crate::id::ObjectName;
 use crate::store::{Fetched, KeyStore, Shredded, StoreError};
 
@@ -43,7 +43,76 @@ pub(super) fn create(
     written
 }
 
-/// Deletes the file and looks whether it is gone. A file with a second name is left alone: under that
+/// Renames the file beside itself; whether it was not already.
+pub(super) fn disable(store: &Directory, name: &ObjectName) -> Result<bool, StoreError> {
+    let Some(place) = Place::of(store, name)? else {
+        return Err(StoreError::Absent);
+    };
+    match (is_there(&place.file)?, is_there(&place.disabled)?) {
+        (true, false) => place.rename(&place.file, &place.disabled).map(|()| true),
+        (false, true) => Ok(false),
+        (true, true) => Err(two_files()),
+        (false, false) => Err(StoreError::Absent),
+    }
+}
+
+/// Renames the file back; whether it was disabled.
+pub(super) fn enable(store: &Directory, name: &ObjectName) -> Result<bool, StoreError> {
+    let Some(place) = Place::of(store, name)? else {
+        return Err(StoreError::Absent);
+    };
+    match (is_there(&place.file)?, is_there(&place.disabled)?) {
+        (false, true) => place.rename(&place.disabled, &place.file).map(|()| true),
+        (true, false) => Ok(false),
+        (true, true) => Err(two_files()),
+        (false, false) => Err(StoreError::Absent),
+    }
+}
+
+fn two_files() -> StoreError {
+    StoreError::lasting("there are a file of its name and a disabled one; take one of them away")
+}
+
+/// Where the file of an object is, enabled and disabled.
+struct Place {
+    directory: PathBuf,
+    file: PathBuf,
+    disabled: PathBuf,
+}
+
+impl Place {
+    /// `None` where there is not even a directory for it.
+    fn of(store: &Directory, name: &ObjectName) -> Result<Option<Self>, StoreError> {
+        let root = store.root()?;
+        if name.as_str().ends_with(DISABLED) {
+            return Err(StoreError::NotAKey(
+                "its object's name is that of a disabled key",
+            ));
+        }
+        Ok(found(&root, name)?.map(|(directory, file)| {
+            let mut disabled = file.to_owned();
+            disabled.push(DISABLED);
+            Self {
+                file: directory.join(file),
+                disabled: directory.join(disabled),
+                directory,
+            }
+        }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        fs::rename(from, to)
+            .and_then(|()| sync_directory(&self.directory))
+            .map_err(|error| match error.kind() {
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                    denied("its file", "renamed")
+                }
+                kind => StoreError::lasting(format_args!("its file could not be renamed ({kind})")),
+            })
+    }
+}
+
+/// Deletes the file, disabled or not, and looks whether it is gone. A file with a second name is left alone: under that
 /// name the key would stay.
 pub(super) fn shred(store: &Directory, name: &ObjectName) -> Result<Shredded, StoreError> {
     let mut shredded = Shredded {
@@ -53,14 +122,21 @@ pub(super) fn shred(store: &Directory, name: &ObjectName) -> Result<Shredded, St
         ],
         ..Shredded::default()
     };
-    let root = store.root()?;
-    let Some((directory, file)) = found(&root, name)? else {
+    let Some(place) = Place::of(store, name)? else {
         return Ok(shredded);
     };
-    let path = directory.join(file);
-    match fs::symlink_metadata(&path) {
+    for path in [&place.disabled, &place.file] {
+        shredded.versions += u64::from(deleted(path, &place.directory)?);
+    }
+    Ok(shredded)
+}
+
+/// Deletes the file at `path`; whether there was one.
+fn deleted(path: &Path, directory: &Path) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(path) {
         Err(error) => match of_file(error) {
-            StoreError::Absent => return Ok(shredded),
+            // A name that is too long for one more ending has no disabled file.
+            StoreError::Absent | StoreError::NotAKey(_) => return Ok(false),
             error => return Err(error),
         },
         Ok(metadata) if metadata.is_symlink() => {
@@ -78,12 +154,11 @@ pub(super) fn shred(store: &Directory, name: &ObjectName) -> Result<Shredded, St
         }
         Ok(_) => {}
     }
-    fs::remove_file(&path)
-        .and_then(|()| sync_directory(&directory))
+    fs::remove_file(path)
+        .and_then(|()| sync_directory(directory))
         .map_err(not_deleted)?;
-    shredded.versions = 1;
-    match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(shredded),
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
         _ => Err(StoreError::Denied(
             "its file is still there after it was deleted".to_owned(),
         )),
@@ -270,6 +345,52 @@ mod tests {
         assert_eq!(shred(&store, &name("none/k")).unwrap().versions, 0);
         assert!(!root.path().join("keys/k").exists());
         assert!(root.path().join("keys/k2").exists());
+    }
+
+    #[test]
+    fn a_disabled_file_is_there_under_no_name_and_comes_back_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Directory::new(root.path().into());
+        let key = name("keys/k");
+        let fetch = |object: &str| store.fetch(&name(object), None, Instant::now()).map(|_| ());
+        create(&store, &key, b"content", PATIENCE).unwrap();
+        assert_eq!(enable(&store, &key), Ok(false));
+        assert_eq!(disable(&store, &key), Ok(true));
+        assert_eq!(disable(&store, &key), Ok(false));
+        assert_eq!(fetch("keys/k"), Err(StoreError::Disabled));
+        // A row cannot name what is disabled.
+        let of_a_disabled = StoreError::NotAKey("its object's name is that of a disabled key");
+        assert_eq!(fetch("keys/k.disabled"), Err(of_a_disabled.clone()));
+        assert_eq!(
+            disable(&store, &name("keys/k.disabled")),
+            Err(of_a_disabled.clone())
+        );
+        symlink("k.disabled", root.path().join("keys/link")).unwrap();
+        assert_eq!(fetch("keys/link"), Err(of_a_disabled));
+        assert_eq!(enable(&store, &key), Ok(true));
+        assert_eq!(fetch("keys/k"), Ok(()));
+        assert_eq!(fs::read(root.path().join("keys/k")).unwrap(), b"content");
+        for absent in ["keys/none", "none/k", &"n".repeat(250)] {
+            assert_eq!(disable(&store, &name(absent)), Err(StoreError::Absent));
+            assert_eq!(enable(&store, &name(absent)), Err(StoreError::Absent));
+            assert_eq!(fetch(absent), Err(StoreError::Absent));
+        }
+    }
+
+    #[test]
+    fn neither_of_two_files_is_overwritten_and_both_are_shredded() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Directory::new(root.path().into());
+        fs::write(root.path().join("k"), "restored").unwrap();
+        fs::write(root.path().join("k.disabled"), "disabled").unwrap();
+        let two = StoreError::lasting(
+            "there are a file of its name and a disabled one; take one of them away",
+        );
+        assert_eq!(disable(&store, &name("k")), Err(two.clone()));
+        assert_eq!(enable(&store, &name("k")), Err(two));
+        assert_eq!(fs::read(root.path().join("k")).unwrap(), b"restored");
+        assert_eq!(shred(&store, &name("k")).unwrap().versions, 2);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Keys as files below a directory: the object's name is the path.
+//! Keys as files below a directory: the object's name is the path. A disabled one has `.disabled` behind its name.
 
 mod admin;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Fetched, KeyStore, MOST_BYTES, Shredded, StoreError};
@@ -41,17 +41,30 @@ impl KeyStore for Directory {
         _deadline: Instant,
     ) -> Result<Fetched, StoreError> {
         let root = self.root()?;
-        let path = match root.join(name.as_str()).canonicalize().map_err(of_file) {
-            // The directory may have gone since it was looked at, and every key with it.
-            Err(StoreError::Absent) => return self.root().and(Err(StoreError::Absent)),
-            path => path?,
+        let found = match content(&root, name) {
+            Err(StoreError::Absent) if is_there(&root.join(disabled(name)))? => {
+                Err(StoreError::Disabled)
+            }
+            // It may have come back between the two looks.
+            Err(StoreError::Absent) => content(&root, name),
+            found => found,
         };
-        if !path.starts_with(&root) {
-            return Err(StoreError::NotAKey("its object leads out of the key store"));
+        match found {
+            // The directory may have gone since it was looked at, and every key with it.
+            Err(StoreError::Absent) => self.root().and(Err(StoreError::Absent)),
+            found => Ok(Fetched::Object {
+                content: found?,
+                tag: None,
+            }),
         }
-        let file = open(&path)?;
-        let content = read(file)?;
-        Ok(Fetched::Object { content, tag: None })
+    }
+
+    fn disable(&self, name: &ObjectName, _timeout: Duration) -> Result<bool, StoreError> {
+        admin::disable(self, name)
+    }
+
+    fn enable(&self, name: &ObjectName, _timeout: Duration) -> Result<bool, StoreError> {
+        admin::enable(self, name)
     }
 
     fn create(
@@ -66,6 +79,41 @@ impl KeyStore for Directory {
     fn shred(&self, name: &ObjectName, _timeout: Duration) -> Result<Shredded, StoreError> {
         admin::shred(self, name)
     }
+}
+
+/// What stands behind the name of a disabled key's file. No object is fetched under such a name, or a row could name
+/// what was disabled.
+const DISABLED: &str = ".disabled";
+
+/// The path below the root of the object `name` while it is disabled.
+fn disabled(name: &ObjectName) -> String {
+    format!("{}{DISABLED}", name.as_str())
+}
+
+fn is_there(path: &Path) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(path).map_err(of_file) {
+        Ok(_) => Ok(true),
+        // A name that is too long for one more ending has none.
+        Err(StoreError::Absent | StoreError::NotAKey(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn content(root: &Path, name: &ObjectName) -> Result<SecretBytes, StoreError> {
+    let path = root.join(name.as_str()).canonicalize().map_err(of_file)?;
+    if !path.starts_with(root) {
+        return Err(StoreError::NotAKey("its object leads out of the key store"));
+    }
+    if path
+        .as_os_str()
+        .as_encoded_bytes()
+        .ends_with(DISABLED.as_bytes())
+    {
+        return Err(StoreError::NotAKey(
+            "its object's name is that of a disabled key",
+        ));
+    }
+    read(open(&path)?)
 }
 
 /// Opens a regular file; a pipe or a device could block or never end.

@@ -1,4 +1,4 @@
-//! What an administrator does to key objects: create one, shred one with all its versions.
+//! What an administrator does to key objects: create one, hide one and bring it back, shred one with all its versions.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::S3;
 use super::answer::{code, refusal};
-use super::versions::{is_listed, version_query, versions};
+use super::versions::{Listing, Seen, is_listed, version_query, versioning_is_on, versions};
 use crate::id::ObjectName;
 use crate::store::http::Answer;
-use crate::store::{Fetched, KeyStore, Shredded, StoreError};
+use crate::store::{Fetched, Shredded, StoreError};
 
 /// Writes the object unless there is one, and reads it back.
 ///
@@ -39,7 +39,7 @@ pub(super) fn create(
     if !answer.status.is_success() && answer.status != StatusCode::PRECONDITION_FAILED {
         return Err(refusal(&answer));
     }
-    let error = match s3.fetch(name, None, Instant::now() + timeout) {
+    let error = match s3.find(name, None, Instant::now() + timeout) {
         Ok(Fetched::Object { content: found, .. }) if found[..] == *content => return Ok(()),
         Ok(_) => {
             return Err(StoreError::lasting(
@@ -54,6 +54,60 @@ pub(super) fn create(
         let _ = shred(s3, name, timeout);
     }
     Err(error)
+}
+
+/// Puts a delete marker over the versions; whether there was none. Only where the bucket keeps versions: elsewhere the
+/// same request deletes the object.
+pub(super) fn disable(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<bool, StoreError> {
+    if !versioning_is_on(s3, timeout)? {
+        return Err(StoreError::Denied(format!(
+            "the bucket keeps no versions, so that nothing would bring it back; turn them on first: aws s3api \
+             put-bucket-versioning --bucket {} --versioning-configuration Status=Enabled",
+            s3.bucket
+        )));
+    }
+    match listed(s3, name, timeout)?.seen() {
+        Seen::Hidden(_) => return Ok(false),
+        Seen::Nothing => return Err(StoreError::Absent),
+        Seen::Object => {}
+    }
+    refused(delete(s3, name, None, timeout)?)?;
+    match listed(s3, name, timeout)?.seen() {
+        Seen::Hidden(_) => Ok(true),
+        Seen::Nothing => Err(StoreError::lasting(
+            "no version of it is listed after it was disabled",
+        )),
+        Seen::Object => Err(StoreError::lasting(
+            "it is still seen after it was disabled",
+        )),
+    }
+}
+
+/// Deletes the delete markers over the newest version, the latest first; whether there was one.
+pub(super) fn enable(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<bool, StoreError> {
+    /// Each call of [`disable`] whose answer was lost may have left one more.
+    const MOST: usize = 100;
+    for removed in 0..MOST {
+        match listed(s3, name, timeout)?.seen() {
+            Seen::Object => return Ok(removed > 0),
+            Seen::Nothing => return Err(StoreError::Absent),
+            Seen::Hidden(marker) => refused(delete(s3, name, Some(&marker), timeout)?)?,
+        }
+    }
+    Err(StoreError::passing(
+        "more delete markers than expected hide it",
+    ))
+}
+
+fn listed(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Listing, StoreError> {
+    versions(s3, name, timeout)?.ok_or_else(|| StoreError::lasting("the store lists no versions"))
+}
+
+fn refused(code: Option<String>) -> Result<(), StoreError> {
+    match code {
+        None => Ok(()),
+        Some(code) => Err(StoreError::Denied(format!("the store refuses ({code})"))),
+    }
 }
 
 /// Deletes all versions first and delete markers last: a marker that went first would bring a version
@@ -108,7 +162,7 @@ fn look_again(
         Some(listed) => listed.version.len() + listed.delete_marker.len(),
         None => usize::from(is_listed(s3, name, timeout)?),
     };
-    let fetched = s3.fetch(name, None, Instant::now() + timeout);
+    let fetched = s3.find(name, None, Instant::now() + timeout);
     match (left, fetched) {
         (0, Err(StoreError::Absent)) => Ok(()),
         (0, Err(StoreError::Denied(_))) => {
@@ -130,7 +184,7 @@ fn look_again(
             "the bucket keeps it: {} deleted, {left} still listed, {} by a fetch ({})",
             shredded.versions + shredded.delete_markers,
             match fetched {
-                Err(StoreError::Absent) => "not found",
+                Err(StoreError::Absent | StoreError::Disabled) => "not found",
                 _ => "found",
             },
             match kept.is_empty() {

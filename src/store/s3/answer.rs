@@ -18,7 +18,12 @@ pub(super) fn found(answer: Answer, conditional: bool) -> Result<Fetched, StoreE
     match answer.status {
         StatusCode::OK => {}
         StatusCode::NOT_MODIFIED if conditional => return Ok(Fetched::Unchanged),
-        _ => return Err(refusal(&answer)),
+        _ => {
+            return Err(match refusal(&answer) {
+                StoreError::Absent if is_marker(&answer) => StoreError::Disabled,
+                error => error,
+            });
+        }
     }
     if answer.too_long || answer.body.len() > MOST_BYTES {
         return Err(StoreError::NotAKey(
@@ -30,6 +35,12 @@ pub(super) fn found(answer: Answer, conditional: bool) -> Result<Fetched, StoreE
         tag: tag.and_then(|tag: &HeaderValue| Some(tag.to_str().ok()?.to_owned())),
         content: answer.body,
     })
+}
+
+/// Whether the answer says that what it found is a delete marker. Amazon's does; some servers never do.
+fn is_marker(answer: &Answer) -> bool {
+    let marker = answer.headers.get("x-amz-delete-marker");
+    marker.is_some_and(|marker| marker == "true")
 }
 
 /// The store's clock.

@@ -16,6 +16,7 @@ use url::Url;
 pub(crate) use self::answer::fuzz_answer;
 use self::answer::{blames_credentials, date, found, region};
 use self::origin::{first_region, origin};
+use self::versions::why_absent;
 use super::credentials::Provider;
 use super::http::{Answer, Http};
 use super::retry::Retry;
@@ -75,6 +76,35 @@ impl S3 {
             headers.insert(IF_NONE_MATCH, header(tag)?);
         }
         self.exchange(Method::GET, name.as_str(), "", headers, b"", deadline)
+    }
+
+    /// What readers of the name get.
+    fn find(
+        &self,
+        name: &ObjectName,
+        known: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Fetched, StoreError> {
+        self.retry.run(deadline, |until| {
+            found(self.get(name, known, until)?, known.is_some())
+        })
+    }
+
+    /// `outcome`, with a delete marker told from an absent object. Amazon's answer says which it is; of another server
+    /// that is not sure.
+    fn told_apart<T>(
+        &self,
+        outcome: Result<T, StoreError>,
+        name: &ObjectName,
+        deadline: Instant,
+    ) -> Result<T, StoreError> {
+        match outcome {
+            Err(StoreError::Absent) if self.aws.endpoint.is_some() => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                Err(why_absent(self, name, left))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Sends a signed request for the object `path`, or with an empty one for the bucket, and gives the
@@ -154,16 +184,15 @@ impl KeyStore for S3 {
         known: Option<&str>,
         deadline: Instant,
     ) -> Result<Fetched, StoreError> {
-        self.retry.run(deadline, |until| {
-            found(self.get(name, known, until)?, known.is_some())
-        })
+        self.told_apart(self.find(name, known, deadline), name, deadline)
     }
 
     fn probe(&self, name: &ObjectName, deadline: Instant) -> Probed {
         match self.get(name, None, deadline) {
             Ok(answer) => {
                 let date = date(&answer);
-                (found(answer, false), date)
+                let outcome = found(answer, false);
+                (self.told_apart(outcome, name, deadline), date)
             }
             Err(error) => (Err(error), None),
         }
@@ -180,6 +209,14 @@ impl KeyStore for S3 {
         timeout: Duration,
     ) -> Result<(), StoreError> {
         admin::create(self, name, content, timeout)
+    }
+
+    fn disable(&self, name: &ObjectName, timeout: Duration) -> Result<bool, StoreError> {
+        admin::disable(self, name, timeout)
+    }
+
+    fn enable(&self, name: &ObjectName, timeout: Duration) -> Result<bool, StoreError> {
+        admin::enable(self, name, timeout)
     }
 
     fn shred(&self, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {

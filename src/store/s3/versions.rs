@@ -34,6 +34,18 @@ pub(super) struct Listing {
 pub(super) struct Entry {
     key: String,
     pub(super) version_id: String,
+    is_latest: bool,
+}
+
+/// What readers of a name find.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A version.
+    Object,
+    /// A delete marker that hides versions; its id.
+    Hidden(String),
+    /// Neither, or a marker over nothing.
+    Nothing,
 }
 
 /// Every version and delete marker of exactly this name; `None` of a store that keeps no versions.
@@ -42,6 +54,18 @@ pub(super) fn versions(
     name: &ObjectName,
     timeout: Duration,
 ) -> Result<Option<Listing>, StoreError> {
+    pages(s3, name, timeout).map_err(listed)
+}
+
+fn listed(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Absent => StoreError::lasting("the store lists no objects"),
+        error => error,
+    }
+}
+
+/// As [`versions`]; [`StoreError::Absent`] of a store that takes the request for one of an object.
+fn pages(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Option<Listing>, StoreError> {
     let mut found = Listing::default();
     let mut markers = String::new();
     loop {
@@ -77,6 +101,35 @@ pub(super) fn versions(
     }
 }
 
+/// Whether the bucket keeps versions of what is deleted
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html>). One that did once and no longer does
+/// may delete for good.
+pub(super) fn versioning_is_on(s3: &S3, timeout: Duration) -> Result<bool, StoreError> {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "PascalCase", default)]
+    struct Configuration {
+        status: String,
+    }
+    let none = HeaderMap::new();
+    let answer = send(s3, Method::GET, "", "versioning=", none, b"", timeout)?;
+    match answer.status {
+        StatusCode::OK => {}
+        StatusCode::NOT_IMPLEMENTED => return Ok(false),
+        _ => {
+            return Err(match refusal(&answer) {
+                StoreError::Denied(said) => StoreError::Denied(format!(
+                    "whether the bucket keeps versions may not be asked (s3:GetBucketVersioning): {said}"
+                )),
+                error => error,
+            });
+        }
+    }
+    let configuration: Option<Configuration> = std::str::from_utf8(&answer.body)
+        .ok()
+        .and_then(|xml| quick_xml::de::from_str(xml).ok());
+    Ok(configuration.is_some_and(|configuration| configuration.status == "Enabled"))
+}
+
 /// Whether a store without versions lists the object. It sorts first of what begins with its name.
 pub(super) fn is_listed(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<bool, StoreError> {
     let query = format!(
@@ -84,11 +137,39 @@ pub(super) fn is_listed(s3: &S3, name: &ObjectName, timeout: Duration) -> Result
         uri_encode(name.as_str(), true)
     );
     let answer = send(s3, Method::GET, "", &query, HeaderMap::new(), b"", timeout)?;
-    let page = Listing::of(&answer)?;
+    let page = Listing::of(&answer).map_err(listed)?;
     Ok(page.contents.iter().any(|entry| entry.key == name.as_str()))
 }
 
+/// Why a fetch does not find `name`, on a server that may not tell a delete marker from an absent object.
+///
+/// Where that cannot be looked at, nobody may say that the key is lost: a pause is not the end.
+pub(super) fn why_absent(s3: &S3, name: &ObjectName, timeout: Duration) -> StoreError {
+    match pages(s3, name, timeout) {
+        Ok(None) | Err(StoreError::Absent) => StoreError::Absent,
+        Ok(Some(listed)) => match listed.seen() {
+            Seen::Hidden(_) => StoreError::Disabled,
+            Seen::Nothing => StoreError::Absent,
+            Seen::Object => StoreError::passing("its object came back while it was looked for"),
+        },
+        Err(StoreError::Denied(said)) => StoreError::Denied(format!(
+            "its object is not found, and whether it is disabled is not known: {said}"
+        )),
+        Err(error) => error,
+    }
+}
+
 impl Listing {
+    /// What readers find of the one name that is listed.
+    pub(super) fn seen(&self) -> Seen {
+        let marker = self.delete_marker.iter().find(|entry| entry.is_latest);
+        match (marker, self.version.is_empty()) {
+            (_, true) => Seen::Nothing,
+            (Some(marker), false) => Seen::Hidden(marker.version_id.clone()),
+            (None, false) => Seen::Object,
+        }
+    }
+
     fn of(answer: &Answer) -> Result<Self, StoreError> {
         if answer.status != StatusCode::OK {
             return Err(match refusal(answer) {
@@ -96,7 +177,6 @@ impl Listing {
                 StoreError::Denied(said) => StoreError::Denied(format!(
                     "its versions may not be listed (s3:ListBucketVersions): {said}"
                 )),
-                StoreError::Absent => StoreError::lasting("the store lists no objects"),
                 error => error,
             });
         }
@@ -115,6 +195,32 @@ pub(super) fn version_query(version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_marker_hides_only_what_there_is_and_only_while_it_is_the_latest() {
+        let seen = |entries: &str| {
+            let listing: Listing = quick_xml::de::from_str(&format!(
+                "<ListVersionsResult>{entries}</ListVersionsResult>"
+            ))
+            .unwrap();
+            listing.seen()
+        };
+        let entry = |tag: &str, id: u8, latest: bool| {
+            format!(
+                "<{tag}><Key>k</Key><VersionId>{id}</VersionId><IsLatest>{latest}</IsLatest></{tag}>"
+            )
+        };
+        let version = |latest| entry("Version", 1, latest);
+        let marker = |latest| entry("DeleteMarker", 2, latest);
+        assert_eq!(seen(""), Seen::Nothing);
+        assert_eq!(seen(&marker(true)), Seen::Nothing);
+        assert_eq!(seen(&version(true)), Seen::Object);
+        assert_eq!(seen(&(version(true) + &marker(false))), Seen::Object);
+        assert_eq!(
+            seen(&(marker(true) + &version(false))),
+            Seen::Hidden("2".to_owned())
+        );
+    }
 
     #[test]
     fn a_listing_of_alternating_versions_and_markers_is_read() {
