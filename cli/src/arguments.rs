@@ -116,6 +116,18 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         receipt: PathBuf,
     },
+    /// Hide every key of a user in a way that `enable` undoes
+    Disable {
+        /// The user
+        #[arg(long, value_name = "ID")]
+        user: String,
+    },
+    /// Bring back what `disable` has hidden
+    Enable {
+        /// The user
+        #[arg(long, value_name = "ID")]
+        user: String,
+    },
     /// Turn columns of plaintext into tokens, in place
     ///
     /// Rows whose key column is NULL are plaintext: all columns of such a row that journal-crypt.toml names are sealed under

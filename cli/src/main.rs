@@ -25,6 +25,7 @@ use std::sync::Arc;
 use clap::{CommandFactory, Parser};
 
 use crate::arguments::{Arguments, Command, Options};
+use crate::command::pause::Pause;
 use crate::failure::{Failure, Result};
 use crate::journal::Place;
 use crate::report::Report;
@@ -80,6 +81,12 @@ fn run(arguments: Arguments) -> Result<Report> {
         }
         Command::Erase { user, yes, receipt } => {
             command::erase::run(&setting, &journal::user(&user), yes, &receipt)
+        }
+        Command::Disable { user } => {
+            command::pause::run(&setting, &journal::user(&user), Pause::Disable)
+        }
+        Command::Enable { user } => {
+            command::pause::run(&setting, &journal::user(&user), Pause::Enable)
         }
         Command::Migrate { column } => command::migrate::run(&setting, &column),
         Command::Search { user, most, words } => {

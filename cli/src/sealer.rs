@@ -37,7 +37,7 @@ impl Sealer {
             [],
             |row| row.get(0),
         )?;
-        let required = "SELECT json_extract(journal_config(), '$.require_scope')";
+        let required = "SELECT coalesce(json_extract(journal_config(), '$.require_scope'), 0)";
         if connection.query_row(required, [], |row| row.get(0))? {
             return Err(Failure::Usage(
                 "JOURNAL_REQUIRE_SCOPE is for connections that serve one user; this serves all: run it without"

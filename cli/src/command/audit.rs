@@ -335,7 +335,9 @@ fn walk(root: &Path, folder: &Path, names: &mut BTreeSet<String>) -> std::io::Re
         if entry.file_type()?.is_dir() {
             walk(root, &path, names)?;
         } else if let Ok(name) = path.strip_prefix(root) {
-            names.insert(name.to_string_lossy().replace('\\', "/"));
+            let name = name.to_string_lossy().replace('\\', "/");
+            // A disabled key's object is there, under another name.
+            names.insert(name.strip_suffix(".disabled").unwrap_or(&name).to_owned());
         }
     }
     Ok(())
