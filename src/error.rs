@@ -71,7 +71,7 @@ pub enum Error {
     Undone {
         /// The key's label.
         key: String,
-        /// `written`, `deleted`, `disabled` or `enabled`.
+        /// `written`, `deleted`, `disabled`, `enabled` or `wrapped`.
         what: &'static str,
         /// Whether the store refused; else trying again may help.
         denied: bool,

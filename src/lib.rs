@@ -36,6 +36,7 @@
 //! journal_discard_key(key_uid)                   -> INTEGER 1: the object of a new key that nobody used is gone
 //! journal_disable_key(user_id, key_uid)          -> JSON: its object is hidden, and can be brought back
 //! journal_enable_key(user_id, key_uid)           -> JSON: it is there again
+//! journal_wrap_key(user_id, key_uid)             -> JSON: its object is kept under the wrapping key
 //! journal_shred_key(user_id, key_uid)            -> JSON receipt of an object that is gone
 //! ```
 //!

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Cache;
-use crate::cipher::MasterKey;
 use crate::error::Error;
 use crate::id::ObjectName;
 use crate::store::{Fetched, KeyStore, StoreError, guarded};
@@ -14,8 +13,8 @@ use crate::threads::pool::Priority;
 /// What the store itself said of a name.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// Whether its object is a Fernet key, or why there is none.
-    pub is_key: Result<bool, StoreError>,
+    /// Whether its object is a key that can be used, or why not.
+    pub is_key: Result<(), StoreError>,
     /// The store's clock, where it tells.
     pub date: Option<SystemTime>,
     /// How long the question took.
@@ -47,10 +46,12 @@ impl Cache {
             let is_key = guarded(|| {
                 let (outcome, of_the_store) = store.probe(&name, deadline);
                 date = of_the_store;
-                outcome.map(|fetched| match fetched {
-                    Fetched::Object { content, .. } => MasterKey::from_object(&content).is_some(),
-                    Fetched::Unchanged => false,
-                })
+                match outcome? {
+                    Fetched::Object { content, .. } => self.wrapping.key(&name, &content).map(drop),
+                    Fetched::Unchanged => {
+                        Err(StoreError::NotAKey("its answer was for another request"))
+                    }
+                }
             });
             landing.land(Probe {
                 is_key,

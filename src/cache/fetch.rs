@@ -8,7 +8,6 @@ use super::breaker::PAUSE;
 use super::contents::{Contents, Entry};
 use super::verdict::{Cached, Says, Verdict};
 use super::{Cache, Outcome};
-use crate::cipher::MasterKey;
 use crate::id::KeyName;
 use crate::stats::Counter;
 use crate::store::{Fetched, StoreError, guarded};
@@ -116,17 +115,17 @@ impl Cache {
         let asked = self.now();
         let tag = cached.and_then(|entry| entry.tag.as_deref());
         match store.fetch(&name.object, tag, deadline)? {
-            Fetched::Object { content, tag } => match MasterKey::from_object(&content) {
-                Some(key) => Ok(Arc::new(Entry {
+            Fetched::Object { content, tag } => {
+                let key = self.wrapping.key(&name.object, &content)?;
+                Ok(Arc::new(Entry {
                     key: Locked::new(&self.pages, key).ok_or_else(StoreError::out_of_memory)?,
                     tag,
                     checked: AtomicU64::new(asked),
                     due: AtomicU64::new(self.due(asked)),
                     dropped: AtomicBool::new(false),
                     used: AtomicBool::new(false),
-                })),
-                None => Err(StoreError::NotAKey("its object is not a Fernet key")),
-            },
+                }))
+            }
             Fetched::Unchanged => match cached {
                 Some(entry) => {
                     entry.checked.store(asked, Ordering::Relaxed);

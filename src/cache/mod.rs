@@ -18,6 +18,7 @@ mod fetch;
 mod lookup;
 mod report;
 mod verdict;
+mod wrapping;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use self::bypass::Probe;
 use self::contents::Contents;
 pub use self::contents::Entry;
 use self::created::Created;
+use self::wrapping::Wrapping;
 use crate::cipher::MasterKey;
 use crate::config::{Config, ConfigError, StoreLocation};
 use crate::id::KeyUid;
@@ -53,6 +55,7 @@ pub struct Cache {
     pool: Pool,
     /// Where the keys lie.
     pages: Arc<Pages<MasterKey>>,
+    wrapping: Wrapping,
     contents: Mutex<Contents>,
     created: Mutex<Created>,
     breaker: Breaker,
@@ -91,7 +94,9 @@ impl Cache {
                 Some(Box::new(S3::new(bucket, config, Arc::clone(&stats))?))
             }
         };
-        Ok(Self::over(store, config, stats, generation))
+        let mut cache = Self::over(store, config, stats, generation);
+        cache.wrapping = Wrapping::read(config, &cache.pages)?;
+        Ok(cache)
     }
 
     fn over(
@@ -106,6 +111,7 @@ impl Cache {
             store,
             pool: Pool::new(config.fetch_threads.get()),
             pages: Pages::new(),
+            wrapping: Wrapping::default(),
             contents: Mutex::new(Contents::new(config.cache_keys)),
             created: Mutex::new(Created::new()),
             breaker: Breaker::new(),

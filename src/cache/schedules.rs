@@ -117,6 +117,7 @@ impl Bench {
             store: Some(Box::new(Handle(Arc::clone(&store)))),
             pool: Pool::new(THREADS),
             pages: Arc::clone(PAGES.get_or_init(Pages::new)),
+            wrapping: Wrapping::default(),
             contents: Mutex::new(Contents::new(keys.try_into().unwrap())),
             created: Mutex::new(Created::new()),
             breaker: Breaker::new(),

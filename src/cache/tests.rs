@@ -97,6 +97,7 @@ fn cache_within(keys: usize, threads: usize, timeout: Duration) -> (&'static Cac
         store: Some(Box::new(Store(Arc::clone(&script)))),
         pool: Pool::new(threads),
         pages: Pages::new(),
+        wrapping: Wrapping::default(),
         contents: Mutex::new(Contents::new(keys.try_into().unwrap())),
         created: Mutex::new(Created::new()),
         breaker: Breaker::new(),

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -75,6 +76,10 @@ pub struct Config {
     pub require_scope: bool,
     /// `JOURNAL_ADMIN`: which of the key management functions are registered.
     pub admin: Admin,
+    /// `JOURNAL_WRAPPING_KEY_FILE`: the keys under which key objects are kept.
+    pub wrapping_key_file: Option<PathBuf>,
+    /// `JOURNAL_REQUIRE_WRAPPED`: whether objects that are not wrapped are refused.
+    pub require_wrapped: bool,
     /// Variables that begin with `JOURNAL_` and that nothing here reads: perhaps misspelt.
     pub unknown: Vec<String>,
     /// Our variables as they were read.
@@ -172,6 +177,17 @@ impl Config {
                 "not a schema that may hold the key tables",
             ));
         }
+        let wrapping_key_file = environment
+            .raw("JOURNAL_WRAPPING_KEY_FILE")?
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
+        let require_wrapped = environment.switch("JOURNAL_REQUIRE_WRAPPED")?;
+        if require_wrapped && wrapping_key_file.is_none() {
+            return Err(bad(
+                "JOURNAL_REQUIRE_WRAPPED",
+                "there is no JOURNAL_WRAPPING_KEY_FILE",
+            ));
+        }
         let store = environment
             .text("JOURNAL_KEY_STORE")?
             .map(|text| StoreLocation::parse(&text))
@@ -186,6 +202,8 @@ impl Config {
             },
             cache_ttl: environment.seconds("JOURNAL_CACHE_TTL", 3600.0)?,
             cache_stale: environment.seconds("JOURNAL_CACHE_STALE", 3600.0)?,
+            wrapping_key_file,
+            require_wrapped,
             fetch_timeout,
             fetch_threads: environment.count("JOURNAL_FETCH_THREADS", 32, 1024)?,
             allow_http,

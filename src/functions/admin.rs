@@ -1,4 +1,4 @@
-//! Key management: create, rotate and discard keys under `JOURNAL_ADMIN=create`; disable, enable and shred them under `1`.
+//! Key management: create, rotate and discard keys under `JOURNAL_ADMIN=create`; disable, enable, wrap and shred them under `1`.
 //!
 //! The object comes before its rows and goes before them, so that a row never names an object that was
 //! not written, and nothing that ends a call half-way leaves a key that no row leads to but a new one that
@@ -32,11 +32,12 @@ pub(super) fn creating(session: &Rc<Session>) -> Vec<Function> {
     ]
 }
 
-/// What hides keys, brings them back and destroys them.
+/// What hides keys, brings them back, rewrites and destroys them.
 pub(super) fn destroying(session: &Rc<Session>) -> Vec<Function> {
     vec![
         json_function(session, "journal_disable_key", 2, disable_key),
         json_function(session, "journal_enable_key", 2, enable_key),
+        json_function(session, "journal_wrap_key", 2, wrap_key),
         json_function(session, "journal_shred_key", 2, shred_key),
     ]
 }
@@ -169,6 +170,35 @@ fn enable_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Er
             "disabled": false,
             "changed": changed,
             "at": timestamp()?,
+        })
+        .to_string(),
+    ))
+}
+
+/// `journal_wrap_key(user_id, key_uid)`: its object is rewritten under the first wrapping key.
+fn wrap_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
+    let (user, name) = named(session, arguments)?;
+    unshared(session, &name)?;
+    let cache = session.cache()?;
+    if cache.wrapping().0 == 0 {
+        return Err(Error::BadArgument(
+            "there is no key to wrap with: JOURNAL_WRAPPING_KEY_FILE is not set".to_owned(),
+        ));
+    }
+    let iv = session.iv()?;
+    let (replaced, _) = changed(session, &name, "wrapped", move |store, object, timeout| {
+        cache.wrap(store, object, &iv, timeout)
+    })?;
+    Ok(Output::Json(
+        json!({
+            "user_id": user.json(),
+            "key_uid": name.uid.as_str(),
+            "object": name.object.as_str(),
+            "wrapped": true,
+            "at": timestamp()?,
+            "versions_deleted": replaced.deleted,
+            "versions_kept": replaced.kept,
+            "not_looked_at": replaced.not_looked_at,
         })
         .to_string(),
     ))
@@ -353,18 +383,20 @@ fn new_key<'a>(session: &Session, user: UserId<'a>) -> Result<NewKey<'a>, Error>
         user,
         file_uid: format!("oseh_s3f_{}", cipher::random_name()?),
         object,
-        size: 44,
+        size: i64::try_from(session.cache()?.object_length()).unwrap_or(i64::MAX),
         created_at: now(),
     })
 }
 
 /// Writes a key that nobody has seen to the object of `key`.
 fn upload(session: &Session, key: &NewKey<'_>) -> Result<(), Error> {
-    let (object, content) = (key.object.clone(), cipher::new_key_object());
-    session
-        .cache()?
+    let (object, raw, iv) = (key.object.clone(), cipher::new_key_object(), session.iv()?);
+    let cache = session.cache()?;
+    cache
         .at_store(
-            move |store, timeout| store.create(&object, content.expose().as_bytes(), timeout),
+            move |store, timeout| {
+                cache.create(store, &object, raw.expose().as_bytes(), &iv, timeout)
+            },
             &mut session.waiting(),
         )?
         .map_err(|error| undone(&key.uid, "written", error))

@@ -170,6 +170,8 @@ pub(super) fn report(config: &Config) -> Json {
         "item_max": config.item_max,
         "replicated": config.replicated,
         "require_scope": config.require_scope,
+        "wrapping_key_file": config.wrapping_key_file.as_ref().map(|path| path.display().to_string()),
+        "require_wrapped": config.require_wrapped,
         "admin": match config.admin {
             Admin::None => json!(false),
             Admin::Create => json!("create"),

@@ -77,6 +77,23 @@ pub trait KeyStore: Send + Sync {
         Err(StoreError::lasting("this key store hides no objects"))
     }
 
+    /// Puts `content` in the place of what the object `name` holds, which must be there: readers find one or the other.
+    /// It is written beside it first and read back, and then in its place. What else the store keeps of the object goes,
+    /// where it `is_superseded` by its content. `timeout` is for each of the requests that this takes. To be called again
+    /// where it was interrupted.
+    ///
+    /// # Errors
+    /// As for `fetch`.
+    fn replace(
+        &self,
+        _name: &ObjectName,
+        _content: &[u8],
+        _is_superseded: &dyn Fn(&[u8]) -> bool,
+        _timeout: Duration,
+    ) -> Result<Replaced, StoreError> {
+        Err(StoreError::lasting("this key store replaces no objects"))
+    }
+
     /// Deletes every version of the object `name`, and of no other, and looks whether it is gone.
     /// `timeout` is for each of the requests that this takes. To be called again where it was
     /// interrupted, and of an object that is gone already.
@@ -109,6 +126,23 @@ pub struct Shredded {
     pub replication: Option<String>,
     /// Where copies of the object may be that this store could not be asked for.
     pub not_looked_at: Vec<&'static str>,
+}
+
+/// What became of the other contents of an object that was replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replaced {
+    /// Older versions that were deleted.
+    pub deleted: u64,
+    /// Older versions that hold something else, and were left alone.
+    pub kept: u64,
+    /// Where copies of the older content may be that this store could not be asked for.
+    pub not_looked_at: Vec<&'static str>,
+}
+
+/// The name of what is written beside the object `name` while it is replaced.
+pub(crate) fn beside(name: &ObjectName) -> Result<ObjectName, StoreError> {
+    let beside = format!("{}.replacement", name.as_str());
+    ObjectName::parse(&beside, "").map_err(StoreError::NotAKey)
 }
 
 /// What a probe found, and the store's clock.

@@ -10,13 +10,14 @@ use crate::values::FUNCTIONS;
 type Signature = (String, u32);
 
 /// What administrators call, which `tests/keys` and `tests/packages/test_sealer.py` test.
-pub(crate) const ADMINISTERED: [(&str, u32); 7] = [
+pub(crate) const ADMINISTERED: [(&str, u32); 8] = [
     ("journal_create_key", 1),
     ("journal_rotate_key", 1),
     ("journal_rotate_key", 2),
     ("journal_discard_key", 1),
     ("journal_disable_key", 2),
     ("journal_enable_key", 2),
+    ("journal_wrap_key", 2),
     ("journal_shred_key", 2),
 ];
 
@@ -103,7 +104,7 @@ fn who_may_make_keys_has_those_functions_and_none_that_hides_or_shreds() {
         .run(|| {
             let mut documented_here = documented(0);
             documented_here.extend(documented(1));
-            for function in ["disable", "enable", "shred"] {
+            for function in ["disable", "enable", "wrap", "shred"] {
                 documented_here.remove(&(format!("journal_{function}_key"), 2));
             }
             assert_eq!(registered(&Journal::in_memory()), documented_here);

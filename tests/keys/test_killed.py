@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import LIBRARY, PREFIX
+from conftest import LIBRARY, PREFIX, new_key
+from cryptography.fernet import Fernet
 from host import Host
 from stores import ADMIN, Folder, admin, rows
 
@@ -139,6 +140,65 @@ def test_a_key_whose_disabling_or_enabling_is_killed_anywhere_is_one_or_the_othe
 
     assert kill_everywhere(bucket, users, "SELECT journal_disable_key(1, ?)", Check(True)) == 4  # versioning? list; mark; list
     assert kill_everywhere(bucket, users, "SELECT journal_enable_key(1, ?)", Check(False)) == 5  # list; two times delete and list
+
+
+def test_a_key_whose_wrapping_is_killed_anywhere_stays_readable_and_no_raw_version_is_left(users, bucket, tmp_path):
+    file = tmp_path / "wrapping"
+    file.write_text(new_key())
+    wrapping = {"JOURNAL_WRAPPING_KEY_FILE": str(file)}
+    bucket.env.update(wrapping)
+
+    class Check:
+        def before(self, host):
+            Check.uid = "oseh_ujmk_" + new_key()[:8].replace("=", "_")
+            users.add_key(1, Check.uid)
+            raw = bucket.write(Check.uid)
+            bucket.write(Check.uid, raw)
+            Check.token = Fernet(raw).encrypt(b"dear diary").decode()
+            return (Check.uid,)
+
+        def readable(self, **env):
+            with Host(users.path, {**bucket.env, **env}) as reader:
+                return reader.value("SELECT journal_check(1, ?, ?)", Check.uid, Check.token) == "ok"
+
+        def after_kill(self, ended):
+            assert self.readable()
+
+        def again(self, host, receipt):
+            assert self.readable(JOURNAL_REQUIRE_WRAPPED="1")
+            assert bucket.versions(Check.uid) == (1, 0) and bucket.versions(Check.uid + ".replacement") == (0, 0)
+
+    # Fetch; put and get beside; put and get in place; shred what is beside (list, look, delete, list, fetch); list; look
+    # at and delete two raw versions.
+    assert kill_everywhere(bucket, users, "SELECT journal_wrap_key(1, ?)", Check()) == 15
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")
+def test_a_file_whose_wrapping_is_killed_anywhere_stays_readable(users, tmp_path, killing):
+    store, call = Folder(tmp_path / "keys"), "SELECT journal_wrap_key(1, ?)"
+    file = tmp_path / "wrapping"
+    file.write_text(new_key())
+    store_env = {"JOURNAL_WRAPPING_KEY_FILE": str(file)}
+    uid, number, ended, lengths = "oseh_ujmk_1", 0, False, []
+    users.add_key(1, uid)
+    raw = store.write(uid)
+    token = Fernet(raw).encrypt(b"dear diary").decode()
+    while not ended:
+        number += 1
+        store.write(uid, raw)
+        with admin(users, store, **store_env, **killing(store, number)) as host:
+            try:
+                host.run(call, uid)
+                ended = True
+            except RuntimeError:
+                host.kill()
+        lengths.append(len(store.read(uid)))
+        with admin(users, store, **store_env) as host:
+            assert host.value("SELECT journal_check(1, ?, ?)", uid, token) == "ok"
+            assert json.loads(host.value(call, uid))["wrapped"] and len(store.read(uid)) == 140
+            assert host.value("SELECT journal_check(1, ?, ?)", uid, token) == "ok" and store.uids() == {uid}
+    # Raw or wrapped, nothing between; some are killed before it is renamed, some after.
+    assert lengths == sorted(lengths) and lengths.count(44) >= 4 and lengths.count(140) >= 3 and set(lengths) == {44, 140}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")

@@ -83,6 +83,7 @@ SELECT name, status FROM journal_doctor WHERE name <> 'sqlite' ORDER BY name;
 --> scope|ok
 --> store|ok
 --> temp_store|warning
+--> wrapping|ok
 SELECT detail FROM journal_doctor WHERE name = 'newest_key';
 --> the current key of user 6: key_invalid: key "oseh_ujmk_6_elsewhere": its object's name lies outside JOURNAL_KEY_PREFIX
 PRAGMA foreign_keys = ON;

@@ -54,6 +54,7 @@ MANAGE_KEYS = {
     "journal_discard_key": ["SELECT journal_discard_key('oseh_ujmk_1')"],
     "journal_disable_key": ["SELECT journal_disable_key(1, 'oseh_ujmk_1')"],
     "journal_enable_key": ["SELECT journal_enable_key(1, 'oseh_ujmk_1')"],
+    "journal_wrap_key": ["SELECT journal_wrap_key(1, 'oseh_ujmk_1')"],
     "journal_shred_key": ["SELECT journal_shred_key(1, 'oseh_ujmk_1')"],
 }
 MANAGE_SENTENCE = (
@@ -111,8 +112,8 @@ def test_a_function_that_manages_keys_is_refused_on_every_connection(name, state
     admin = {**env, "JOURNAL_ADMIN": "1"}
     for options in (READ_ONLY, READ_WRITE):
         assert run(statement, path, on(admin), options) == ("", f"{name}: {MANAGE_SENTENCE}")
-    # There, the one that takes a key back says that it made none.
-    unmade = "journal_discard_key: bad_argument: " if name == "journal_discard_key" else None
+    # There, the one that takes a key back says that it made none, and another that it has nothing to wrap with.
+    unmade = f"{name}: bad_argument: " if name in ("journal_discard_key", "journal_wrap_key") else None
     error = run(statement, path, on(admin, "off"), READ_WRITE)[1]
     assert error is None if unmade is None else error.startswith(unmade)
 

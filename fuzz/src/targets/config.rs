@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use journal_crypt::fuzzing::configuration;
 
-const VARIABLES: [&str; 28] = [
+const VARIABLES: [&str; 30] = [
     "JOURNAL_KEY_STORE",
     "JOURNAL_ALLOW_HTTP",
     "JOURNAL_CACHE_KEYS",
@@ -19,6 +19,8 @@ const VARIABLES: [&str; 28] = [
     "JOURNAL_SCHEMA",
     "JOURNAL_REPLICATED",
     "JOURNAL_ADMIN",
+    "JOURNAL_WRAPPING_KEY_FILE",
+    "JOURNAL_REQUIRE_WRAPPED",
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT_URL_S3",

@@ -76,8 +76,21 @@ fn examine(session: &Session) -> Result<Vec<Finding>, Error> {
         key_management(session.config.admin),
         cipher(Path::of_this_process()),
     ];
+    findings.push(wrapping(session)?);
     findings.extend(store::examine(session)?);
     Ok(findings)
+}
+
+/// Whether who copies the key objects can use them.
+fn wrapping(session: &Session) -> Result<Finding, Error> {
+    let detail = match session.cache()?.wrapping() {
+        (0, _) => "none: key objects are kept as they are".to_owned(),
+        (keys, required) => format!(
+            "{keys} keys read, the first writes; objects that are not wrapped are {}",
+            if required { "refused" } else { "read too" }
+        ),
+    };
+    Ok(ok("wrapping", detail))
 }
 
 /// An error of SQLite's ends one check and not the others, unless it says that all is to end.

@@ -208,12 +208,11 @@ fn newest_key(session: &Session, is_answered: bool) -> Result<Finding, Error> {
         .cache()?
         .probe(&name.object, &mut session.waiting())?;
     Ok(match probe.map(|probe| probe.is_key) {
-        Some(Ok(true)) => ok(NAME, format!("{label} is in the store")),
+        Some(Ok(())) => ok(NAME, format!("{label} is in the store")),
         Some(Err(StoreError::Disabled)) => warning(
             NAME,
             format!("{label} is disabled; journal_enable_key brings it back"),
         ),
-        Some(Ok(false)) => failed(NAME, format!("{label}: its object is not a Fernet key")),
         Some(Err(error)) => failed(NAME, format!("{label}: {error}")),
         None => failed(NAME, format!("{label}: no answer in time")),
     })

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{DISABLED, Directory, denied, is_there, of_file};
 use crate::id::ObjectName;
-use crate::store::{Fetched, KeyStore, Shredded, StoreError};
+use crate::store::{Fetched, KeyStore, Replaced, Shredded, StoreError, beside};
 
 /// Writes the file, which must not exist, for this user alone, and has the disk keep it and the way to it.
 pub(super) fn create(
@@ -41,6 +41,53 @@ pub(super) fn create(
         let _ = fs::remove_file(&path);
     }
     written
+}
+
+/// Writes a file beside the object's and reads it back, then renames it over that one, whose owner and rights it has.
+pub(super) fn replace(
+    store: &Directory,
+    name: &ObjectName,
+    content: &[u8],
+) -> Result<Replaced, StoreError> {
+    let Some(place) = Place::of(store, name)? else {
+        return Err(StoreError::Absent);
+    };
+    let metadata = fs::symlink_metadata(&place.file).map_err(of_file)?;
+    deletable(&metadata)?;
+    let beside = beside(name)?;
+    let (_, file) = split(&beside)?;
+    let path = place.directory.join(file);
+    // As one that was killed left it.
+    deleted(&path, &place.directory)?;
+    create(store, &beside, content, Duration::ZERO)?;
+    let renamed = with_rights_of(&metadata, &path)
+        .and_then(|()| fs::rename(&path, &place.file))
+        .and_then(|()| sync_directory(&place.directory))
+        .map_err(not_written);
+    if renamed.is_err() {
+        let _ = fs::remove_file(&path);
+    }
+    renamed?;
+    Ok(Replaced {
+        not_looked_at: vec![
+            "backups and snapshots of the key store's directory",
+            "blocks of the disk that held the file",
+        ],
+        ..Replaced::default()
+    })
+}
+
+/// Gives the file at `path` owner and rights of another, so that the same processes read it.
+fn with_rights_of(metadata: &fs::Metadata, path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let own = fs::metadata(path)?;
+        if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
+            chown(path, Some(metadata.uid()), Some(metadata.gid()))?;
+        }
+    }
+    fs::set_permissions(path, metadata.permissions())
 }
 
 /// Renames the file beside itself; whether it was not already.
@@ -139,20 +186,7 @@ fn deleted(path: &Path, directory: &Path) -> Result<bool, StoreError> {
             StoreError::Absent | StoreError::NotAKey(_) => return Ok(false),
             error => return Err(error),
         },
-        Ok(metadata) if metadata.is_symlink() => {
-            return Err(StoreError::Denied(
-                "its file is a link; the file that it leads to would stay".to_owned(),
-            ));
-        }
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(StoreError::NotAKey("its object is not a file"));
-        }
-        Ok(metadata) if has_other_names(&metadata) => {
-            return Err(StoreError::Denied(
-                "its file has another name (a hard link), under which it would stay".to_owned(),
-            ));
-        }
-        Ok(_) => {}
+        Ok(metadata) => deletable(&metadata)?,
     }
     fs::remove_file(path)
         .and_then(|()| sync_directory(directory))
@@ -162,6 +196,24 @@ fn deleted(path: &Path, directory: &Path) -> Result<bool, StoreError> {
         _ => Err(StoreError::Denied(
             "its file is still there after it was deleted".to_owned(),
         )),
+    }
+}
+
+/// Refuses a file whose content would stay where its name goes.
+fn deletable(metadata: &fs::Metadata) -> Result<(), StoreError> {
+    if metadata.is_symlink() {
+        return Err(StoreError::Denied(
+            "its file is a link; the file that it leads to would stay".to_owned(),
+        ));
+    }
+    if !metadata.is_file() {
+        return Err(StoreError::NotAKey("its object is not a file"));
+    }
+    match has_other_names(metadata) {
+        true => Err(StoreError::Denied(
+            "its file has another name (a hard link), under which it would stay".to_owned(),
+        )),
+        false => Ok(()),
     }
 }
 

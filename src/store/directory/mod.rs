@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Fetched, KeyStore, MOST_BYTES, Shredded, StoreError};
+use super::{Fetched, KeyStore, MOST_BYTES, Replaced, Shredded, StoreError};
 use crate::id::ObjectName;
 use crate::secret::SecretBytes;
 
@@ -74,6 +74,16 @@ impl KeyStore for Directory {
         timeout: Duration,
     ) -> Result<(), StoreError> {
         admin::create(self, name, content, timeout)
+    }
+
+    fn replace(
+        &self,
+        name: &ObjectName,
+        content: &[u8],
+        _is_superseded: &dyn Fn(&[u8]) -> bool,
+        _timeout: Duration,
+    ) -> Result<Replaced, StoreError> {
+        admin::replace(self, name, content)
     }
 
     fn shred(&self, name: &ObjectName, _timeout: Duration) -> Result<Shredded, StoreError> {

@@ -6,11 +6,11 @@ use http::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::S3;
-use super::answer::{code, refusal};
+use super::answer::{code, found, refusal};
 use super::versions::{Listing, Seen, is_listed, version_query, versioning_is_on, versions};
 use crate::id::ObjectName;
 use crate::store::http::Answer;
-use crate::store::{Fetched, Shredded, StoreError};
+use crate::store::{Fetched, Replaced, Shredded, StoreError, beside};
 
 /// Writes the object unless there is one, and reads it back.
 ///
@@ -54,6 +54,64 @@ pub(super) fn create(
         let _ = shred(s3, name, timeout);
     }
     Err(error)
+}
+
+/// Writes the content beside the object and reads it back, then in its place; then deletes what else there is of it. Where
+/// versions are kept, that is the older ones.
+pub(super) fn replace(
+    s3: &S3,
+    name: &ObjectName,
+    content: &[u8],
+    is_superseded: &dyn Fn(&[u8]) -> bool,
+    timeout: Duration,
+) -> Result<Replaced, StoreError> {
+    let beside = beside(name)?;
+    let written = put(s3, &beside, content, timeout);
+    if written.is_ok() {
+        put(s3, name, content, timeout)?;
+    }
+    shred(s3, &beside, timeout)?;
+    written?;
+    let mut replaced = Replaced {
+        not_looked_at: vec![
+            "replicas of the bucket",
+            "backups and inventories of the bucket",
+        ],
+        ..Replaced::default()
+    };
+    let listed = versions(s3, name, timeout)?.unwrap_or_default();
+    for older in listed.version.iter().filter(|version| !version.is_latest) {
+        let (query, none) = (version_query(&older.version_id), HeaderMap::new());
+        let answer = send(s3, Method::GET, name.as_str(), &query, none, b"", timeout)?;
+        match found(answer, false) {
+            Ok(Fetched::Object { content, .. }) if is_superseded(&content) => {
+                refused(delete(s3, name, Some(&older.version_id), timeout)?)?;
+                replaced.deleted += 1;
+            }
+            Ok(_) | Err(StoreError::NotAKey(_)) => replaced.kept += 1,
+            // It went by itself meanwhile.
+            Err(StoreError::Absent) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(replaced)
+}
+
+/// Writes the object, whatever there is of its name, and reads it back.
+fn put(s3: &S3, name: &ObjectName, content: &[u8], timeout: Duration) -> Result<(), StoreError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    let path = name.as_str();
+    let answer = send(s3, Method::PUT, path, "", headers, content, timeout)?;
+    if !answer.status.is_success() {
+        return Err(refusal(&answer));
+    }
+    match s3.find(name, None, Instant::now() + timeout)? {
+        Fetched::Object { content: found, .. } if found[..] == *content => Ok(()),
+        _ => Err(StoreError::lasting(
+            "its object holds something else after it was written",
+        )),
+    }
 }
 
 /// Puts a delete marker over the versions; whether there was none. Only where the bucket keeps versions: elsewhere the

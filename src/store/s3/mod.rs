@@ -21,7 +21,7 @@ use super::credentials::Provider;
 use super::http::{Answer, Http};
 use super::retry::Retry;
 use super::signature::{header, sign};
-use super::{CredentialStatus, Fetched, KeyStore, Probed, Shredded, StoreError};
+use super::{CredentialStatus, Fetched, KeyStore, Probed, Replaced, Shredded, StoreError};
 use crate::config::{Aws, Bucket, Config, ConfigError};
 use crate::id::ObjectName;
 use crate::stats::Stats;
@@ -217,6 +217,16 @@ impl KeyStore for S3 {
 
     fn enable(&self, name: &ObjectName, timeout: Duration) -> Result<bool, StoreError> {
         admin::enable(self, name, timeout)
+    }
+
+    fn replace(
+        &self,
+        name: &ObjectName,
+        content: &[u8],
+        is_superseded: &dyn Fn(&[u8]) -> bool,
+        timeout: Duration,
+    ) -> Result<Replaced, StoreError> {
+        admin::replace(self, name, content, is_superseded, timeout)
     }
 
     fn shred(&self, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {

@@ -34,7 +34,7 @@ pub(super) struct Listing {
 pub(super) struct Entry {
     key: String,
     pub(super) version_id: String,
-    is_latest: bool,
+    pub(super) is_latest: bool,
 }
 
 /// What readers of a name find.
