@@ -86,7 +86,7 @@ class BadArgument(JournalError):
 
 
 class OutOfScope(JournalError):
-    """JOURNAL_REQUIRE_SCOPE is on in this process, whose sealers have no scope."""
+    """The connection's scope is another user's, or it needs one and has none."""
 
     word = "out_of_scope"
 
