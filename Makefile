@@ -7,7 +7,8 @@ SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo quick test test-sqlites system-sqlite test-rqlite check schedules soak cold bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
-  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind openssl qemu arm64-cipher
+  sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind openssl qemu arm64-cipher \
+  test-platform test-musl test-arm64 test-windows musl mingw wine dist-all
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -57,6 +58,10 @@ DIST_TOOLS ?= $(CURDIR)/target/dist-tools
 DIST_BUILD := $(CURDIR)/target/dist-build
 DIST_NAME  := $(if $(findstring windows,$(TARGET)),journal_crypt.dll,libjournal_crypt.$(if $(findstring apple,$(TARGET)),dylib,so))
 DIST_FILE  := $(DIST_BUILD)/$(TARGET)/release/$(DIST_NAME)
+DIST_CARGO  = cd packaging && PATH="$(DIST_TOOLS)/bin:$$PATH" CARGO_TARGET_DIR=$(DIST_BUILD) \
+  RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/source --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo \
+    $(if $(findstring musl,$(TARGET)),-Ctarget-feature=-crt-static)"
+DIST_OPTIONS = --manifest-path ../Cargo.toml --release --locked --target $(TARGET)$(if $(findstring linux-gnu,$(TARGET)),.$(GLIBC))
 # For packages of several platforms, a TARGET=LIBRARY for each.
 DIST_LIBRARIES ?= $(TARGET)=$(DIST_FILE)
 
@@ -64,6 +69,12 @@ DIST_LIBRARIES ?= $(TARGET)=$(DIST_FILE)
 ARM64       := aarch64-unknown-linux-gnu
 ARM64_ROOT  ?= /usr/aarch64-linux-gnu
 QEMU_ARM64   = $(or $(shell command -v qemu-aarch64-static),qemu-aarch64)
+
+# Other platforms that are run here, and what runs their programs.
+MUSL        := x86_64-unknown-linux-musl
+MUSL_LOADER := /lib/ld-musl-x86_64.so.1
+WINDOWS     := x86_64-pc-windows-gnu
+WINE        := /usr/lib/wine/wine64
 
 LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
 
@@ -101,6 +112,10 @@ check: build-tools  ## Run what CI runs: formatting, lints, documentation, expor
 	@$(MAKE) --no-print-directory symbols demo
 	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
 	else echo "test-rqlite: left out, there is no $(RQLITED) here"; fi
+	@for platform in "test-musl musl $(MUSL_LOADER)" "test-arm64 qemu-user-static $(QEMU_ARM64)" "test-windows wine64 $(WINE)"; do \
+	  set -- $$platform; \
+	  if command -v $$3 >/dev/null; then $(MAKE) --no-print-directory $$1 || exit 1; else echo "$$1: left out, there is no $$2 here"; fi; \
+	done
 	@$(MAKE) --no-print-directory deny schedules test-sqlites
 	@$(MAKE) --no-print-directory test
 
@@ -130,6 +145,21 @@ qemu:
 	[ -e $(ARM64_ROOT)/lib/libc.so.6 ] || missing+=" libc6-arm64-cross"; \
 	[ -e $(ARM64_ROOT)/lib/libgcc_s.so.1 ] || missing+=" libgcc-s1-arm64-cross"; $(install_missing)
 	@rustc --print target-libdir --target $(ARM64) | xargs test -d || rustup target add $(ARM64)
+
+musl:
+	@missing=; [ -e $(MUSL_LOADER) ] || missing=" musl"; $(install_missing)
+	@rustc --print target-libdir --target $(MUSL) | xargs test -d || rustup target add $(MUSL)
+
+mingw:
+	@missing=; command -v x86_64-w64-mingw32-gcc >/dev/null || missing=" gcc-mingw-w64-x86-64"; $(install_missing)
+	@rustc --print target-libdir --target $(WINDOWS) | xargs test -d || rustup target add $(WINDOWS)
+
+# With the function that Wine 8 lacks, beside the program that needs it.
+wine: mingw
+	@missing=; [ -e $(WINE) ] || missing=" wine64"; $(install_missing)
+	@mkdir -p $(DIST_BUILD)/$(WINDOWS)/release/examples
+	@x86_64-w64-mingw32-gcc -O1 -shared -o $(DIST_BUILD)/$(WINDOWS)/release/examples/bcryptprimitives.dll \
+	  tests/hosts/bcryptprimitives.c -ladvapi32
 
 # What Rust's `fernet` crate is built with, one of those that the bench compares.
 openssl:
@@ -200,14 +230,37 @@ dist-packages: $(DIST_TOOLS)/ready
 	@cp $(DIST_BUILD)/package/*.crate dist
 	@$(DIST_TOOLS)/bin/python packaging/dist.py $(DIST_LIBRARIES)
 
+# What is not built here, for macOS, the release workflow makes.
+dist-all: DIST_TARGETS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu $(MUSL) aarch64-unknown-linux-musl $(WINDOWS)
+dist-all: build-tools mingw $(DIST_TOOLS)/ready  ## Make the packages with the libraries of Linux (glibc and musl, x86-64 and ARM64) and Windows
+	@set -e; for target in $(DIST_TARGETS); do \
+	  rustc --print target-libdir --target $$target | xargs test -d || rustup target add $$target; \
+	  $(MAKE) --no-print-directory dist-library TARGET=$$target; \
+	done; \
+	$(MAKE) --no-print-directory dist-packages DIST_LIBRARIES="$(foreach target,$(DIST_TARGETS),$(target)=$(DIST_BUILD)/$(target)/release/$(if \
+	  $(findstring windows,$(target)),journal_crypt.dll,libjournal_crypt.so))"
+
 # No path of this machine gets into the library. In packaging/, since zig gives the headers below the directory that it
 # runs in by relative paths, which build scripts do not find.
 dist-library: build-tools $(DIST_TOOLS)/ready
-	@cd packaging && PATH="$(DIST_TOOLS)/bin:$$PATH" CARGO_TARGET_DIR=$(DIST_BUILD) \
-	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/source --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo \
-	  $(if $(findstring musl,$(TARGET)),-Ctarget-feature=-crt-static)" \
-	cargo $(if $(findstring linux,$(TARGET)),zigbuild,build) --manifest-path ../Cargo.toml --release --locked --lib \
-	  --target $(TARGET)$(if $(findstring linux-gnu,$(TARGET)),.$(GLIBC))
+	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild zigbuild,cargo build) --lib $(DIST_OPTIONS)
+
+# Another platform's library in the Rust host, both of them built here: the behaviour script,
+# threads, interrupts, and the reasons of a refused load. zig links programs for musl without a loader of libraries,
+# unless it is told.
+test-platform: dist-library $(VENV)/ready
+	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild,cargo) rustc --example host $(DIST_OPTIONS) \
+	  -- $(if $(findstring musl,$(TARGET)),-Clink-arg=-dynamic)
+	@PLATFORM=$(TARGET) RUNNER="$(RUNNER)" $(VENV)/bin/python -m pytest tests/hosts/test_behaviour.py -k rusqlite
+
+test-musl: musl  ## Run the behaviour script on musl, which is Alpine's C library
+	@$(MAKE) --no-print-directory test-platform TARGET=$(MUSL)
+
+test-arm64: qemu  ## Run the behaviour script on ARM64, under QEMU
+	@$(MAKE) --no-print-directory test-platform TARGET=$(ARM64) RUNNER="$(QEMU_ARM64) -L $(ARM64_ROOT)"
+
+test-windows: wine  ## Run the behaviour script on Windows, as far as Wine is that
+	@$(MAKE) --no-print-directory test-platform TARGET=$(WINDOWS) RUNNER="$(CURDIR)/tests/hosts/wine.sh"
 
 reproducible: build-tools $(DIST_TOOLS)/ready  ## Make all packages twice, in two directories, and compare their checksums
 	@set -e; rm -rf target/reproducible; copies="target/reproducible/one target/reproducible/another"; \

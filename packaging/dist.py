@@ -39,7 +39,30 @@ PLATFORMS = {
     "x86_64-apple-darwin": ("macos-x86_64", "macosx_10_12_x86_64", "darwin-x64"),
     "aarch64-apple-darwin": ("macos-aarch64", "macosx_11_0_arm64", "darwin-arm64"),
     "x86_64-pc-windows-msvc": ("windows-x86_64", "win_amd64", "win32-x64"),
+    "x86_64-pc-windows-gnu": ("windows-x86_64", "win_amd64", "win32-x64"),
 }
+
+#: Processors by their numbers in the heads of ELF, PE and Mach-O files.
+PROCESSORS = {0x3E: "x86_64", 0xB7: "aarch64", 0x8664: "x86_64", 0x01000007: "x86_64", 0x0100000C: "aarch64"}
+
+
+def built_for(library):
+    """What release archives call the platform that a library is for, read from the library itself."""
+    content = library.read_bytes()
+
+    def number(at, size):
+        return int.from_bytes(content[at : at + size], "little")
+
+    if content[:4] == b"\x7fELF":
+        needed = subprocess.run(["readelf", "--dynamic", "--wide", library], capture_output=True, text=True, check=True)
+        system, processor = "linux-musl" if "[libc.so]" in needed.stdout else "linux", number(18, 2)
+    elif content[:2] == b"MZ":
+        system, processor = "windows", number(number(0x3C, 4) + 4, 2)
+    elif number(0, 4) == 0xFEEDFACF:
+        system, processor = "macos", number(4, 4)
+    else:
+        return "nothing that is known"
+    return f"{system}-{PROCESSORS.get(processor, hex(processor))}"
 
 
 def glibc(library):
@@ -112,6 +135,9 @@ def npm(libraries):
 
 
 def main(built):
+    for target, library in built.items():
+        if (found := built_for(library)) != PLATFORMS[target][0]:
+            raise SystemExit(f"{library} is for {found}, not for {target}")
     DIST.mkdir(exist_ok=True)
     for old in DIST.iterdir():
         if old.suffix != ".crate":

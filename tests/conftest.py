@@ -13,7 +13,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
-LIBRARY = TARGET / "release" / ("libjournal_crypt.dylib" if sys.platform == "darwin" else "libjournal_crypt.so")
+#: Another platform's target and what starts its programs, as `make test-musl` and its like have them.
+PLATFORM, RUNNER = os.environ.get("PLATFORM", ""), os.environ.get("RUNNER", "").split()
+BUILT = TARGET / "dist-build" / PLATFORM / "release" if PLATFORM else TARGET / "release"
+WINDOWS = "windows" in PLATFORM
+LIBRARY = BUILT / (
+    "journal_crypt.dll" if WINDOWS else "libjournal_crypt.dylib" if sys.platform == "darwin" else "libjournal_crypt.so"
+)
 SQLITE3 = shutil.which(os.environ.get("SQLITE3", "sqlite3"))
 PREFIX = "s3_files/journals/keys/master/"
 
@@ -42,7 +48,8 @@ class KeyStore:
 
     @property
     def env(self):
-        return {"JOURNAL_KEY_STORE": self.root.as_uri()}
+        # Wine has the whole file system as drive Z.
+        return {"JOURNAL_KEY_STORE": self.root.as_uri().replace("///", "///Z:/" if WINDOWS else "///")}
 
     def write(self, uid, content=None, prefix=PREFIX):
         """Write the object of the key `uid` and return its content, by default a new key."""

