@@ -159,7 +159,7 @@ wine: mingw
 	@missing=; [ -e $(WINE) ] || missing=" wine64"; $(install_missing)
 	@mkdir -p $(DIST_BUILD)/$(WINDOWS)/release/examples
 	@x86_64-w64-mingw32-gcc -O1 -shared -o $(DIST_BUILD)/$(WINDOWS)/release/examples/bcryptprimitives.dll \
-	  tests/hosts/bcryptprimitives.c -ladvapi32
+	  tests/hosts/wine/bcryptprimitives.c -ladvapi32
 
 # What Rust's `fernet` crate is built with, one of those that the bench compares.
 openssl:
@@ -260,7 +260,7 @@ test-arm64: qemu  ## Run the behaviour script on ARM64, under QEMU
 	@$(MAKE) --no-print-directory test-platform TARGET=$(ARM64) RUNNER="$(QEMU_ARM64) -L $(ARM64_ROOT)"
 
 test-windows: wine  ## Run the behaviour script on Windows, as far as Wine is that
-	@$(MAKE) --no-print-directory test-platform TARGET=$(WINDOWS) RUNNER="$(CURDIR)/tests/hosts/wine.sh"
+	@$(MAKE) --no-print-directory test-platform TARGET=$(WINDOWS) RUNNER="$(CURDIR)/tests/hosts/wine/start.sh"
 
 reproducible: build-tools $(DIST_TOOLS)/ready  ## Make all packages twice, in two directories, and compare their checksums
 	@set -e; rm -rf target/reproducible; copies="target/reproducible/one target/reproducible/another"; \
