@@ -13,6 +13,9 @@ use crate::progress::Progress;
 use crate::report::{Report, grouped};
 use crate::work::{Setting, Worker};
 
+/// What is true before the deed and after it.
+const KEPT: &str = "what was written stays under the old ones until `rewrap`, and older backups need those for as long as \
+                    they are kept";
 const PERMISSION: &str = "set JOURNAL_ADMIN=create, and give it credentials that may write keys";
 
 pub(crate) fn run(setting: &Setting, older_than: f64, users: &[Value]) -> Result<Report> {
@@ -36,12 +39,12 @@ pub(crate) fn run(setting: &Setting, older_than: f64, users: &[Value]) -> Result
     let _ = match setting.dry_run {
         true => writeln!(
             text,
-            "{} users would get a new key",
+            "{} users would get a new key; {KEPT}",
             grouped(due.len() as u64)
         ),
         false => writeln!(
             text,
-            "{} users have a new key; what was written stays under the old ones until `rewrap`",
+            "{} users have a new key; {KEPT}",
             grouped(rotated as u64)
         ),
     };

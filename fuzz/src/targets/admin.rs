@@ -41,6 +41,8 @@ const CALLS: &[(&str, usize)] = &[
     ),
     ("SELECT journal_disable_key(?1, ?2)", 2),
     ("SELECT journal_enable_key(?1, ?2)", 2),
+    // There is no wrapping key here: it refuses whatever it is given.
+    ("SELECT journal_wrap_key(?1, ?2)", 2),
 ];
 const MOST_CALLS: usize = 6;
 
