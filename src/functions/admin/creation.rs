@@ -1,44 +1,29 @@
-//! Key management: create, rotate and discard keys under `JOURNAL_ADMIN=create`; disable, enable, wrap and shred them under `1`.
-//!
-//! The object comes before its rows and goes before them, so that a row never names an object that was
-//! not written, and nothing that ends a call half-way leaves a key that no row leads to but a new one that
-//! nobody used.
+//! Keys made, given to a user, and taken back while nobody used them.
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::{Session, function, json_function};
+use super::{refuse, undone};
 use crate::cipher;
 use crate::error::Error;
+use crate::functions::{Session, function, json_function};
 use crate::id::{KeyName, KeyUid, ObjectName, UserId};
 use crate::keys::rows::{CONTENT_TYPE, NewKey, Rows, Savepoint};
 use crate::sqlite::code;
 use crate::sqlite::function::Function;
 use crate::sqlite::output::Output;
 use crate::sqlite::value::{Arguments, Value};
-use crate::store::{KeyStore, StoreError, guarded};
+use crate::store::guarded;
 
 /// What makes keys, and takes back one that nobody used.
-pub(super) fn creating(session: &Rc<Session>) -> Vec<Function> {
+pub(in crate::functions) fn creating(session: &Rc<Session>) -> Vec<Function> {
     vec![
         json_function(session, "journal_create_key", 1, create_key),
         function(session, "journal_rotate_key", 1, rotate_key),
         function(session, "journal_rotate_key", 2, rotate_key),
         function(session, "journal_discard_key", 1, discard_key),
-    ]
-}
-
-/// What hides keys, brings them back, rewrites and destroys them.
-pub(super) fn destroying(session: &Rc<Session>) -> Vec<Function> {
-    vec![
-        json_function(session, "journal_disable_key", 2, disable_key),
-        json_function(session, "journal_enable_key", 2, enable_key),
-        json_function(session, "journal_wrap_key", 2, wrap_key),
-        json_function(session, "journal_shred_key", 2, shred_key),
     ]
 }
 
@@ -132,171 +117,6 @@ fn rotate_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Er
         take_back(session, &key);
     }
     current.map(|uid| Output::Text(uid.as_str().to_owned()))
-}
-
-/// `journal_disable_key(user_id, key_uid)`: hides the object in a way that `journal_enable_key` undoes.
-fn disable_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let (user, name) = named(session, arguments)?;
-    unshared(session, &name)?;
-    let (changed, evicted) = changed(session, &name, "disabled", |store, object, timeout| {
-        store.disable(object, timeout)
-    })?;
-    Ok(Output::Json(
-        json!({
-            "user_id": user.json(),
-            "key_uid": name.uid.as_str(),
-            "object": name.object.as_str(),
-            "disabled": true,
-            "changed": changed,
-            "at": timestamp()?,
-            "evicted": evicted,
-            "not_looked_at": ["replicas and backups of the key store", OTHER_CACHES],
-        })
-        .to_string(),
-    ))
-}
-
-/// `journal_enable_key(user_id, key_uid)`
-fn enable_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let (user, name) = named(session, arguments)?;
-    let (changed, _) = changed(session, &name, "enabled", |store, object, timeout| {
-        store.enable(object, timeout)
-    })?;
-    Ok(Output::Json(
-        json!({
-            "user_id": user.json(),
-            "key_uid": name.uid.as_str(),
-            "object": name.object.as_str(),
-            "disabled": false,
-            "changed": changed,
-            "at": timestamp()?,
-        })
-        .to_string(),
-    ))
-}
-
-/// `journal_wrap_key(user_id, key_uid)`: its object is rewritten under the first wrapping key.
-fn wrap_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let (user, name) = named(session, arguments)?;
-    unshared(session, &name)?;
-    let cache = session.cache()?;
-    if cache.wrapping().0 == 0 {
-        return Err(Error::BadArgument(
-            "there is no key to wrap with: JOURNAL_WRAPPING_KEY_FILE is not set".to_owned(),
-        ));
-    }
-    let iv = session.iv()?;
-    let (replaced, _) = changed(session, &name, "wrapped", move |store, object, timeout| {
-        cache.wrap(store, object, &iv, timeout)
-    })?;
-    Ok(Output::Json(
-        json!({
-            "user_id": user.json(),
-            "key_uid": name.uid.as_str(),
-            "object": name.object.as_str(),
-            "wrapped": true,
-            "at": timestamp()?,
-            "versions_deleted": replaced.deleted,
-            "versions_kept": replaced.kept,
-            "not_looked_at": replaced.not_looked_at,
-        })
-        .to_string(),
-    ))
-}
-
-/// `journal_shred_key(user_id, key_uid)`: the object, never the rows.
-fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
-    let (user, name) = named(session, arguments)?;
-    unshared(session, &name)?;
-    let uid = &name.uid;
-    let (shredded, evicted) = changed(session, &name, "deleted", |store, object, timeout| {
-        store.shred(object, timeout)
-    })?;
-    let mut not_looked_at = shredded.not_looked_at;
-    not_looked_at.push(OTHER_CACHES);
-    if shredded.replication.is_some() {
-        not_looked_at.insert(
-            0,
-            "the replica that the replication status tells of: it keeps the key",
-        );
-    }
-    Ok(Output::Json(
-        json!({
-            "user_id": user.json(),
-            "key_uid": uid.as_str(),
-            "object": name.object.as_str(),
-            "gone": true,
-            "shredded_at": timestamp()?,
-            "versions_deleted": shredded.versions,
-            "delete_markers_deleted": shredded.delete_markers,
-            "replication_status": shredded.replication,
-            "evicted": evicted,
-            "unreadable": "all that is under this key, in the database and in every backup of it",
-            "not_looked_at": not_looked_at,
-        })
-        .to_string(),
-    ))
-}
-
-/// The user and the key that a call names.
-fn named<'a>(session: &Session, arguments: &Arguments<'a>) -> Result<(UserId<'a>, KeyName), Error> {
-    refuse(session)?;
-    let user = session.user(arguments.get(0)?)?;
-    let uid = KeyUid::parse(arguments.get(1)?)?;
-    Ok((user, session.named_key(user, uid.as_str())?.name()?))
-}
-
-/// Refuses where the row of another key names the object too: what is done to it is done to both.
-fn unshared(session: &Session, name: &KeyName) -> Result<(), Error> {
-    let rows = Rows::new(&session.config.schema);
-    match rows.is_named_by_another(&session.connection, &name.object, &name.uid)? {
-        true => Err(Error::BadArgument(format!(
-            "the row of another key names the object of key {}",
-            name.uid
-        ))),
-        false => Ok(()),
-    }
-}
-
-/// Changes the object of a key at the store; what came of it, and how many keys left the cache.
-fn changed<T: Clone + Send + 'static>(
-    session: &Session,
-    name: &KeyName,
-    what: &'static str,
-    operation: impl FnOnce(&dyn KeyStore, &ObjectName, Duration) -> Result<T, StoreError>
-    + Send
-    + 'static,
-) -> Result<(T, usize), Error> {
-    let cache = session.cache()?;
-    let key = name.clone();
-    let outcome = cache.at_store(
-        move |store, timeout| {
-            let outcome = guarded(|| operation(store, &key.object, timeout));
-            // Whatever came of it, and whoever still waits for it: what is gone must not be served on, what is there
-            // is soon fetched again.
-            let evicted = cache.evict(&key.uid);
-            outcome.map(|outcome| (outcome, evicted))
-        },
-        &mut session.waiting(),
-    )?;
-    outcome.map_err(|error| match error {
-        StoreError::Absent => Error::KeyLost {
-            key: name.uid.to_string(),
-            reason: "its object is not in the key store",
-        },
-        error => undone(&name.uid, what, error),
-    })
-}
-
-/// A statement in a replicated log runs again on every node and at every replay: never there.
-fn refuse(session: &Session) -> Result<(), Error> {
-    if session.config.replicated {
-        return Err(Error::ReplicatedKeys);
-    }
-    match session.config.store {
-        Some(_) => Ok(()),
-        None => Err(Error::NotConfigured),
-    }
 }
 
 /// The user's current key if it is younger than `least_age`.
@@ -402,15 +222,6 @@ fn upload(session: &Session, key: &NewKey<'_>) -> Result<(), Error> {
         .map_err(|error| undone(&key.uid, "written", error))
 }
 
-fn undone(uid: &KeyUid, what: &'static str, error: StoreError) -> Error {
-    Error::Undone {
-        key: uid.to_string(),
-        what,
-        denied: error.is_refusal(),
-        reason: error.to_string(),
-    }
-}
-
 fn no_such_user(user: UserId<'_>) -> Error {
     Error::BadArgument(format!("there is no user {user}"))
 }
@@ -431,17 +242,6 @@ fn now() -> f64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |since| since.as_millis() as f64 / 1000.0)
 }
-
-/// Now, as RFC 3339 has it, in UTC and to the second.
-fn timestamp() -> Result<String, Error> {
-    OffsetDateTime::now_utc()
-        .truncate_to_second()
-        .format(&Rfc3339)
-        .map_err(|_| Error::Panicked)
-}
-
-const OTHER_CACHES: &str = "caches of other processes, which serve the key for JOURNAL_CACHE_TTL seconds, and for \
-     JOURNAL_CACHE_STALE more where they do not reach the store";
 
 /// Where the objects of keys lie, unless `JOURNAL_KEY_PREFIX` has them elsewhere.
 const DIRECTORY: &str = "s3_files/journals/keys/master/";
