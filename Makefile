@@ -112,7 +112,7 @@ check: build-tools  ## Run what CI runs: formatting, lints, documentation, expor
 	@$(MAKE) --no-print-directory symbols demo
 	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
 	else echo "test-rqlite: left out, there is no $(RQLITED) here"; fi
-	@for platform in "test-musl musl $(MUSL_LOADER)" "test-arm64 qemu-user-static $(QEMU_ARM64)" "test-windows wine64 $(WINE)"; do \
+	@for platform in "test-musl musl $(MUSL_LOADER)" "test-windows wine64 $(WINE)"; do \
 	  set -- $$platform; \
 	  if command -v $$3 >/dev/null; then $(MAKE) --no-print-directory $$1 || exit 1; else echo "$$1: left out, there is no $$2 here"; fi; \
 	done
