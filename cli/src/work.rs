@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::failure::Result;
-use crate::journal::{Journal, Place};
+use crate::journal::{Journal, Place, Statement};
 use crate::layout::Layout;
 use crate::progress::go_on;
 use crate::sealer::Sealer;
@@ -32,6 +32,16 @@ impl Setting {
             journal: self.place.open()?,
             sealer: Sealer::open(&self.extension)?,
         })
+    }
+
+    /// Writes guarded statements; how many found their row as it was read, and how many did not, since it was edited
+    /// meanwhile. A dry run counts them all as found.
+    pub(crate) fn write(&self, worker: &Worker, statements: &[Statement]) -> Result<(u64, u64)> {
+        let found = match self.dry_run || statements.is_empty() {
+            true => statements.len(),
+            false => worker.journal.write(statements)?.into_iter().sum(),
+        };
+        Ok((found as u64, (statements.len() - found) as u64))
     }
 
     /// Works on each batch, on as many threads as are allowed; what came of them, in no order. The first failure ends all,

@@ -89,12 +89,13 @@ impl Wrapping {
             return key(content);
         }
         let (raw, was_wrapped) = self.opened(name, content)?;
-        if self.required && !was_wrapped && key(&raw).is_ok() {
-            return Err(StoreError::NotAKey(
+        let key = key(&raw)?;
+        match self.required && !was_wrapped {
+            true => Err(StoreError::NotAKey(
                 "its object is not wrapped, and JOURNAL_REQUIRE_WRAPPED is set",
-            ));
+            )),
+            false => Ok(key),
         }
-        key(&raw)
     }
 
     /// What is to be written to the object `name` for the key `raw`.

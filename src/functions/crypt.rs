@@ -179,8 +179,8 @@ fn moved(
     token: &[u8],
     [from, to]: [Option<Context<'_>>; 2],
 ) -> Result<Output, Error> {
-    let (id, plaintext) = opened(session, arguments, token, from)?;
     let user = session.user(arguments.get(0)?)?;
+    let (id, plaintext) = opened(session, user, arguments.get(1)?, token, from)?;
     let is_bound = from.is_none() && to.is_some();
     session
         .with_key(user, None, |current| match cipher::token_time(token)? {
@@ -232,18 +232,20 @@ pub(super) fn read(
         return Ok(None);
     };
     let context = context(arguments, 3)?;
-    opened(session, arguments, token, context).map(|(_, plaintext)| Some(plaintext))
+    let user = session.user(arguments.get(0)?)?;
+    let (_, plaintext) = opened(session, user, arguments.get(1)?, token, context)?;
+    Ok(Some(plaintext))
 }
 
-/// What `token` holds under `context` and a call's `(user_id, key_uid, …)`, and the id of the key it is under.
+/// What `token` holds under `context` and the user's key `uid`, or any key where that is NULL; and the key's id.
 fn opened(
     session: &Session,
-    arguments: &Arguments<'_>,
+    user: UserId<'_>,
+    uid: Value<'_>,
     token: &[u8],
     context: Option<Context<'_>>,
 ) -> Result<(i64, SecretBytes), Error> {
-    let user = session.user(arguments.get(0)?)?;
-    match arguments.get(1)? {
+    match uid {
         Value::Null => of_any_key(session, user, token, context),
         uid => {
             let uid = KeyUid::text(uid)?;

@@ -64,16 +64,15 @@ impl Session {
         let Some(user) = self.scoped()? else {
             return Ok(());
         };
-        match uid {
-            Some(uid)
-                if (self
-                    .keys
-                    .named(&self.connection, user.get(), uid.as_str())?)
-                .is_some() =>
-            {
-                Ok(())
-            }
-            _ => Err(Error::OutOfScope(
+        let named = match uid {
+            Some(uid) => self
+                .keys
+                .named(&self.connection, user.get(), uid.as_str())?,
+            None => None,
+        };
+        match named {
+            Some(_) => Ok(()),
+            None => Err(Error::OutOfScope(
                 "under a scope only a key of its user is dropped, by its uid",
             )),
         }

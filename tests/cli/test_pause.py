@@ -1,13 +1,6 @@
 """A pause before the end: disable, enable."""
 
-import pytest
 
-from conftest import ROOT
-
-THERE_IS = "journal_disable_key" in (ROOT / "README.md").read_text()
-
-
-@pytest.mark.skipif(not THERE_IS, reason="this extension has no journal_disable_key")
 def test_a_disabled_users_tokens_are_neither_read_nor_lost_until_they_are_enabled(journal):
     for user in (1, 2):
         for number in range(3):

@@ -118,16 +118,7 @@ fn seal(setting: &Setting, worker: &Worker, batch: &Batch<'_>) -> Result<Done> {
         }
         Ok(())
     })?;
-    if setting.dry_run {
-        done.sealed = statements.len() as u64;
-    } else if !statements.is_empty() {
-        done.sealed = worker
-            .journal
-            .write(&statements)?
-            .into_iter()
-            .sum::<usize>() as u64;
-        done.edited = statements.len() as u64 - done.sealed;
-    }
+    (done.sealed, done.edited) = setting.write(worker, &statements)?;
     Ok(done)
 }
 

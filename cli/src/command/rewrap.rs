@@ -112,16 +112,7 @@ fn rewrap(setting: &Setting, worker: &Worker, batch: &Batch<'_>) -> Result<Done>
         }
         Ok(())
     })?;
-    if setting.dry_run {
-        done.rewrapped = statements.len() as u64;
-    } else if !statements.is_empty() {
-        done.rewrapped = worker
-            .journal
-            .write(&statements)?
-            .into_iter()
-            .sum::<usize>() as u64;
-        done.edited = statements.len() as u64 - done.rewrapped;
-    }
+    (done.rewrapped, done.edited) = setting.write(worker, &statements)?;
     Ok(done)
 }
 

@@ -92,25 +92,27 @@ fn with_rights_of(metadata: &fs::Metadata, path: &Path) -> std::io::Result<()> {
 
 /// Renames the file beside itself; whether it was not already.
 pub(super) fn disable(store: &Directory, name: &ObjectName) -> Result<bool, StoreError> {
-    let Some(place) = Place::of(store, name)? else {
-        return Err(StoreError::Absent);
-    };
-    match (is_there(&place.file)?, is_there(&place.disabled)?) {
-        (true, false) => place.rename(&place.file, &place.disabled).map(|()| true),
-        (false, true) => Ok(false),
-        (true, true) => Err(two_files()),
-        (false, false) => Err(StoreError::Absent),
-    }
+    moved(store, name, |place| [&place.file, &place.disabled])
 }
 
 /// Renames the file back; whether it was disabled.
 pub(super) fn enable(store: &Directory, name: &ObjectName) -> Result<bool, StoreError> {
+    moved(store, name, |place| [&place.disabled, &place.file])
+}
+
+/// Renames the first of an object's two files to the second; whether it was not already.
+fn moved(
+    store: &Directory,
+    name: &ObjectName,
+    ends: fn(&Place) -> [&Path; 2],
+) -> Result<bool, StoreError> {
     let Some(place) = Place::of(store, name)? else {
         return Err(StoreError::Absent);
     };
-    match (is_there(&place.file)?, is_there(&place.disabled)?) {
-        (false, true) => place.rename(&place.disabled, &place.file).map(|()| true),
-        (true, false) => Ok(false),
+    let [from, to] = ends(&place);
+    match (is_there(from)?, is_there(to)?) {
+        (true, false) => place.rename(from, to).map(|()| true),
+        (false, true) => Ok(false),
         (true, true) => Err(two_files()),
         (false, false) => Err(StoreError::Absent),
     }

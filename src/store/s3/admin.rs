@@ -12,6 +12,12 @@ use crate::id::ObjectName;
 use crate::store::http::Answer;
 use crate::store::{Fetched, Replaced, Shredded, StoreError, beside};
 
+/// Where copies of an object may be that are never looked for.
+const ELSEWHERE: [&str; 2] = [
+    "replicas of the bucket",
+    "backups and inventories of the bucket",
+];
+
 /// Writes the object unless there is one, and reads it back.
 ///
 /// `If-None-Match: *` keeps an object from being overwritten. Some servers ignore it, so that the name
@@ -73,10 +79,7 @@ pub(super) fn replace(
     shred(s3, &beside, timeout)?;
     written?;
     let mut replaced = Replaced {
-        not_looked_at: vec![
-            "replicas of the bucket",
-            "backups and inventories of the bucket",
-        ],
+        not_looked_at: ELSEWHERE.to_vec(),
         ..Replaced::default()
     };
     let listed = versions(s3, name, timeout)?.unwrap_or_default();
@@ -172,10 +175,7 @@ fn refused(code: Option<String>) -> Result<(), StoreError> {
 /// back to readers.
 pub(super) fn shred(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {
     let mut shredded = Shredded {
-        not_looked_at: vec![
-            "replicas of the bucket",
-            "backups and inventories of the bucket",
-        ],
+        not_looked_at: ELSEWHERE.to_vec(),
         ..Shredded::default()
     };
     let mut kept = Vec::new();
