@@ -93,7 +93,7 @@ quick: build sqlite3-shell $(VENV)/ready  ## Run what is run between two edits: 
 	cargo test -q --locked --lib --test host
 	$(VENV)/bin/python -m pytest -q tests/sql/test_sql.py tests/documents/test_architecture.py
 
-test: build dist sqlite3-shell java $(VENV)/ready  ## Run all tests: Rust, Python and SQL
+test: build dist sqlite3-shell java valgrind $(VENV)/ready  ## Run all tests: Rust, Python and SQL
 	@set -o pipefail; red=0; log=target/test.log; \
 	cargo test --release --locked --no-fail-fast 2>&1 | tee $$log || red=1; \
 	cargo test --release --locked --no-fail-fast -p journal-crypt 2>&1 | tee -a $$log || red=1; \

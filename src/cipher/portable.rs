@@ -27,14 +27,7 @@ impl Keys {
     /// `HEADER` bytes, of which the last 16 are the initialisation vector, the plaintext padded to whole blocks, and room
     /// for the tag.
     pub(super) fn seal<const HEADER: usize>(&self, buffer: &mut [u8], start: usize) {
-        let end = buffer.len() - TAG;
-        let (signed, tag) = buffer[start..].split_at_mut(end - start);
-        let (header, body) = signed.split_at_mut(HEADER);
-        if let Some(iv) = header.last_chunk::<BLOCK>() {
-            cbc::Encryptor::inner_iv_init(&self.aes, iv.into())
-                .encrypt_blocks(Array::slice_as_chunks_mut(body).0);
-        }
-        tag.copy_from_slice(&self.mac.tag(signed));
+        self.encrypt_and_sign::<HEADER>(&mut buffer[start..]);
         // A group's place is never behind its bytes, since the characters of all of them fill the buffer.
         let mut group = [0; 48];
         for (bytes, characters) in (start..buffer.len()).step_by(48).zip((0..).step_by(64)) {
@@ -42,6 +35,17 @@ impl Keys {
             group[..length].copy_from_slice(&buffer[bytes..bytes + length]);
             let _ = URL_SAFE.encode(&group[..length], buffer[characters..].as_out());
         }
+    }
+
+    /// After this the whole message is public.
+    pub(super) fn encrypt_and_sign<const HEADER: usize>(&self, message: &mut [u8]) {
+        let (signed, tag) = message.split_at_mut(message.len() - TAG);
+        let (header, body) = signed.split_at_mut(HEADER);
+        if let Some(iv) = header.last_chunk::<BLOCK>() {
+            cbc::Encryptor::inner_iv_init(&self.aes, iv.into())
+                .encrypt_blocks(Array::slice_as_chunks_mut(body).0);
+        }
+        tag.copy_from_slice(&self.mac.tag(signed));
     }
 
     /// Decodes `token` into `message`, which is as long as that makes it. Gives the tag that it should end with, or `None`

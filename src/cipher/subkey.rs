@@ -1,6 +1,6 @@
 //! A user's key and the subkeys that it gives: one for each context, by HKDF-SHA256 (RFC 5869).
 
-use base64_simd::{AsOut, URL_SAFE};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use zeroize::Zeroize;
 
 use super::mac::{self, Mac};
@@ -40,18 +40,13 @@ impl MasterKey {
     /// Reads a key object: 44 base64url characters, of which a trailing newline is tolerated.
     /// `None` if it is anything else.
     pub fn from_object(object: &[u8]) -> Option<Self> {
-        /// Base64 characters of a key object, padding included.
-        const LENGTH: usize = 44;
         let encoded = object.strip_suffix(b"\n").unwrap_or(object);
         let encoded = encoded.strip_suffix(b"\r").unwrap_or(encoded);
-        if encoded.len() != LENGTH {
-            return None;
-        }
-        // One byte more than a key has: room for what 44 characters without padding would decode to.
-        let mut key = [0; KEY + 1];
-        let made = match URL_SAFE.decode(encoded, key.as_mut_slice().as_out()) {
-            Ok(key) => <&[u8; KEY]>::try_from(&*key).ok().map(Self::of),
-            Err(_) => None,
+        let encoded = encoded.strip_suffix(b"=")?;
+        let mut key = [0; KEY];
+        let made = match Base64UrlUnpadded::decode(encoded, &mut key) {
+            Ok(decoded) if decoded.len() == KEY => Some(Self::of(&key)),
+            _ => None,
         };
         key.zeroize();
         made
