@@ -1,6 +1,7 @@
 //! The processor executes the same instructions and touches the same memory whatever the key, the text and the place of a
 //! wrong tag are: followed one by one in a child process, which a clock could not.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+// What the optimiser makes is looked at.
+#![cfg(all(target_os = "linux", target_arch = "x86_64", not(debug_assertions)))]
 #![allow(unsafe_code, clippy::unwrap_used)] // a process under the eyes of another; a test's way to fail
 
 // First of all crates: the linker then meets rusqlite's SQLite before the older one of the bindings.
