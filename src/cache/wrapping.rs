@@ -164,8 +164,8 @@ impl Cache {
         else {
             return Err(StoreError::lasting("its answer was for another request"));
         };
+        self.wrapping.key(name, &content)?;
         let (raw, _) = self.wrapping.opened(name, &content)?;
-        key(&raw)?;
         let wrapped = self.wrapping.wrapped(name, &raw, iv)?;
         // Of one name there may be versions of different keys: only copies of this one are of no more use.
         let is_copy = |content: &[u8]| {

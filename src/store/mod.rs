@@ -139,9 +139,12 @@ pub struct Replaced {
     pub not_looked_at: Vec<&'static str>,
 }
 
+/// What the name of an object ends in that is written beside another one, to take its place.
+pub(crate) const REPLACEMENT: &str = ".replacement";
+
 /// The name of what is written beside the object `name` while it is replaced.
 pub(crate) fn beside(name: &ObjectName) -> Result<ObjectName, StoreError> {
-    let beside = format!("{}.replacement", name.as_str());
+    let beside = format!("{}{REPLACEMENT}", name.as_str());
     ObjectName::parse(&beside, "").map_err(StoreError::NotAKey)
 }
 

@@ -109,7 +109,7 @@ def test_a_shredding_killed_anywhere_completes_when_called_again(users, bucket):
             assert bucket.read(Check.neighbour) is not None
 
     requests = kill_everywhere(bucket, users, "SELECT journal_shred_key(1, ?)", Check())
-    assert requests == 8  # list; look at and delete two versions; delete the marker; list; fetch
+    assert requests == 9  # list; look at and delete two versions; delete the marker; list; fetch; list what is beside
 
 
 def test_a_key_whose_disabling_or_enabling_is_killed_anywhere_is_one_or_the_other_and_no_lost_one(users, bucket):
@@ -168,9 +168,9 @@ def test_a_key_whose_wrapping_is_killed_anywhere_stays_readable_and_no_raw_versi
             assert self.readable(JOURNAL_REQUIRE_WRAPPED="1")
             assert bucket.versions(Check.uid) == (1, 0) and bucket.versions(Check.uid + ".replacement") == (0, 0)
 
-    # Fetch; put and get beside; put and get in place; shred what is beside (list, look, delete, list, fetch); list; look
-    # at and delete two raw versions.
-    assert kill_everywhere(bucket, users, "SELECT journal_wrap_key(1, ?)", Check()) == 15
+    # Fetch; list; put and get beside; put and get in place; shred what is beside (list, look, delete, list, fetch); list; look
+    # at the newest; look at and delete two raw versions.
+    assert kill_everywhere(bucket, users, "SELECT journal_wrap_key(1, ?)", Check()) == 17
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")

@@ -160,6 +160,53 @@ def test_what_is_disabled_or_no_key_is_not_wrapped(users, bucket, wrapping):
         assert bucket.read("oseh_ujmk_broken") == "no key"
 
 
+def test_a_raw_object_is_not_wrapped_where_raw_ones_are_refused(users, store, wrapping):
+    """It may be one that somebody planted, which would then be a key like any other."""
+    uid = "oseh_ujmk_1"
+    users.add_key(1, uid)
+    planted = store.write(uid)
+    with admin(users, store, **wrapping.env(wrapping.first, JOURNAL_REQUIRE_WRAPPED="1")) as host:
+        assert NOT_WRAPPED in host.error(WRAP, uid)
+    assert store.read(uid) == planted
+
+
+def test_a_shredded_key_leaves_nothing_of_a_wrap_that_was_stopped(users, store, wrapping):
+    with admin(users, store, **wrapping.env(wrapping.first)) as host:
+        uid = host.value("SELECT journal_rotate_key(1)")
+        store.write(uid + ".replacement", store.read(uid))
+        receipt = json.loads(host.value("SELECT journal_shred_key(1, ?)", uid))
+        assert receipt["versions_deleted"] == 2
+    assert store.uids() == set()
+    if store.versioned:
+        assert store.versions(uid) == store.versions(uid + ".replacement") == (0, 0)
+
+
+@pytest.mark.parametrize("is_disabled", [True, False], ids=["disabled", "written"])
+def test_what_somebody_does_to_an_object_while_it_is_wrapped_is_not_undone(is_disabled, users, bucket, wrapping):
+    uid, listings = "oseh_ujmk_1", iter(range(100))
+    users.add_key(1, uid)
+    raw, other = bucket.write(uid), new_key()
+
+    def meanwhile(request):
+        """After the object was written, before its versions are listed."""
+        if "versions" in request.query and "replacement" not in request.query and next(listings) == 1:
+            bucket.client.delete(bucket.name, PREFIX + uid) if is_disabled else bucket.write(uid, other)
+
+    with admin(users, bucket, **wrapping.env(wrapping.first)) as host:
+        bucket.proxy.faults = meanwhile
+        error = host.error(WRAP, uid)
+        bucket.proxy.faults = []
+        assert error == (
+            f'journal_wrap_key: store_unavailable: key "{uid}" could not be wrapped: somebody else '
+            + ("disabled it meanwhile, and it is disabled again" if is_disabled else "changed it meanwhile, so that nothing was deleted")
+        )
+        assert bucket.read(uid) == (None if is_disabled else other)
+        assert bucket.versions(uid)[0] == (2 if is_disabled else 3)
+        if is_disabled:
+            host.run("SELECT journal_enable_key(1, ?)", uid)
+            assert unwrapped(wrapping.first, uid, bucket.read(uid)) == raw
+
+
 def test_a_file_keeps_its_owner_and_its_rights_when_it_is_wrapped(users, request, wrapping):
     with opened("directory", request) as folder, admin(users, folder, **wrapping.env(wrapping.first)) as host:
         folder.write("oseh_ujmk_1")

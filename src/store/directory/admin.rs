@@ -1,14 +1,15 @@
 //! What an administrator does to key files: create one, hide one and bring it back, shred one.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{DISABLED, Directory, denied, is_there, of_file};
 use crate::id::ObjectName;
-use crate::store::{Fetched, KeyStore, Replaced, Shredded, StoreError, beside};
+use crate::store::{Fetched, KeyStore, REPLACEMENT, Replaced, Shredded, StoreError, beside};
 
 /// Writes the file, which must not exist, for this user alone, and has the disk keep it and the way to it.
 pub(super) fn create(
@@ -52,20 +53,20 @@ pub(super) fn replace(
     let Some(place) = Place::of(store, name)? else {
         return Err(StoreError::Absent);
     };
+    let _alone = place.alone()?;
     let metadata = fs::symlink_metadata(&place.file).map_err(of_file)?;
     deletable(&metadata)?;
     let beside = beside(name)?;
-    let (_, file) = split(&beside)?;
-    let path = place.directory.join(file);
+    let path = &place.replacement;
     // As one that was killed left it.
-    deleted(&path, &place.directory)?;
+    deleted(path, &place.directory)?;
     create(store, &beside, content, Duration::ZERO)?;
-    let renamed = with_rights_of(&metadata, &path)
-        .and_then(|()| fs::rename(&path, &place.file))
+    let renamed = with_rights_of(&metadata, path)
+        .and_then(|()| fs::rename(path, &place.file))
         .and_then(|()| sync_directory(&place.directory))
         .map_err(not_written);
     if renamed.is_err() {
-        let _ = fs::remove_file(&path);
+        let _ = fs::remove_file(path);
     }
     renamed?;
     Ok(Replaced {
@@ -109,6 +110,7 @@ fn moved(
     let Some(place) = Place::of(store, name)? else {
         return Err(StoreError::Absent);
     };
+    let _alone = place.alone()?;
     let [from, to] = ends(&place);
     match (is_there(from)?, is_there(to)?) {
         (true, false) => place.rename(from, to).map(|()| true),
@@ -122,11 +124,12 @@ fn two_files() -> StoreError {
     StoreError::lasting("there are a file of its name and a disabled one; take one of them away")
 }
 
-/// Where the file of an object is, enabled and disabled.
+/// Where the file of an object is, enabled and disabled, and what is written to take its place.
 struct Place {
     directory: PathBuf,
     file: PathBuf,
     disabled: PathBuf,
+    replacement: PathBuf,
 }
 
 impl Place {
@@ -139,14 +142,46 @@ impl Place {
             ));
         }
         Ok(found(&root, name)?.map(|(directory, file)| {
-            let mut disabled = file.to_owned();
-            disabled.push(DISABLED);
+            let with = |ending| {
+                let mut name = file.to_owned();
+                name.push(ending);
+                directory.join(name)
+            };
             Self {
                 file: directory.join(file),
-                disabled: directory.join(disabled),
+                disabled: with(DISABLED),
+                replacement: with(REPLACEMENT),
                 directory,
             }
         }))
+    }
+
+    /// Nobody else changes files of the directory until the result is dropped: who hides a key, brings it back, replaces
+    /// or destroys it, looks first and acts then. Where a file system, or a system other than Unix, does not lock
+    /// directories, nothing does.
+    ///
+    /// # Errors
+    /// A passing one while somebody else has it for seconds.
+    fn alone(&self) -> Result<Option<File>, StoreError> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        const AGAIN: Duration = Duration::from_millis(5);
+        if cfg!(not(unix)) {
+            return Ok(None);
+        }
+        let directory = File::open(&self.directory).map_err(of_file)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(Some(directory)),
+                Err(TryLockError::Error(_)) => return Ok(None),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(AGAIN),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::passing(
+                        "another process changes keys beside it",
+                    ));
+                }
+            }
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -161,7 +196,8 @@ impl Place {
     }
 }
 
-/// Deletes the file, disabled or not, and looks whether it is gone. A file with a second name is left alone: under that
+/// Deletes the file, disabled or not, and what a call of [`replace`] that was killed left beside it, and looks whether they
+/// are gone. A file with a second name is left alone: under that
 /// name the key would stay.
 pub(super) fn shred(store: &Directory, name: &ObjectName) -> Result<Shredded, StoreError> {
     let mut shredded = Shredded {
@@ -174,7 +210,8 @@ pub(super) fn shred(store: &Directory, name: &ObjectName) -> Result<Shredded, St
     let Some(place) = Place::of(store, name)? else {
         return Ok(shredded);
     };
-    for path in [&place.disabled, &place.file] {
+    let _alone = place.alone()?;
+    for path in [&place.disabled, &place.file, &place.replacement] {
         shredded.versions += u64::from(deleted(path, &place.directory)?);
     }
     Ok(shredded)
@@ -445,6 +482,44 @@ mod tests {
         assert_eq!(fs::read(root.path().join("k")).unwrap(), b"restored");
         assert_eq!(shred(&store, &name("k")).unwrap().versions, 2);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn wraps_at_one_time_leave_what_one_of_them_wrote() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Directory::new(root.path().into());
+        create(&store, &name("k"), b"0", PATIENCE).unwrap();
+        thread::scope(|scope| {
+            for content in [b"1", b"2"] {
+                let store = &store;
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        replace(store, &name("k"), content).unwrap();
+                        let content = fs::read(root_file(store)).unwrap();
+                        assert!([b"1", b"2"].contains(&&content[..].try_into().unwrap()));
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    fn root_file(store: &Directory) -> PathBuf {
+        store.root().unwrap().join("k")
+    }
+
+    #[test]
+    fn who_hides_or_destroys_a_key_waits_for_whoever_changes_it() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Directory::new(root.path().into());
+        create(&store, &name("k"), b"content", PATIENCE).unwrap();
+        let held = File::open(root.path()).unwrap();
+        held.lock().unwrap();
+        let busy = StoreError::passing("another process changes keys beside it");
+        assert_eq!(disable(&store, &name("k")), Err(busy.clone()));
+        assert_eq!(shred(&store, &name("k")).map(|_| ()), Err(busy));
+        drop(held);
+        assert_eq!(disable(&store, &name("k")), Ok(true));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::S3;
 use super::answer::{code, found, refusal};
-use super::versions::{Listing, Seen, is_listed, version_query, versioning_is_on, versions};
+use super::versions::{Entry, Listing, Seen, is_listed, version_query, versioning_is_on, versions};
 use crate::id::ObjectName;
 use crate::store::http::Answer;
 use crate::store::{Fetched, Replaced, Shredded, StoreError, beside};
@@ -52,12 +52,12 @@ pub(super) fn create(
                 "an object of its name holds something else",
             ));
         }
-        Err(StoreError::Absent) => StoreError::lasting("it is not found after it was written"),
+        Err(StoreError::Absent) => not_found_again(),
         Err(error) => error,
     };
     if answer.status.is_success() {
         // What cannot be read back is of no use to anyone.
-        let _ = shred(s3, name, timeout);
+        let _ = shred_one(s3, name, timeout);
     }
     Err(error)
 }
@@ -72,29 +72,62 @@ pub(super) fn replace(
     timeout: Duration,
 ) -> Result<Replaced, StoreError> {
     let beside = beside(name)?;
+    let before = versions(s3, name, timeout)?.unwrap_or_default();
     let written = put(s3, &beside, content, timeout);
     if written.is_ok() {
         put(s3, name, content, timeout)?;
     }
-    shred(s3, &beside, timeout)?;
+    shred_one(s3, &beside, timeout)?;
     written?;
     let mut replaced = Replaced {
         not_looked_at: ELSEWHERE.to_vec(),
         ..Replaced::default()
     };
-    let listed = versions(s3, name, timeout)?.unwrap_or_default();
-    for older in listed.version.iter().filter(|version| !version.is_latest) {
-        let (query, none) = (version_query(&older.version_id), HeaderMap::new());
+    let Some(listed) = versions(s3, name, timeout)? else {
+        return Ok(replaced);
+    };
+    let known = |marker: &Entry| {
+        before
+            .delete_marker
+            .iter()
+            .any(|m| m.version_id == marker.version_id)
+    };
+    if !listed.delete_marker.iter().all(known) {
+        // What was written is over the marker that somebody put there.
+        refused(delete(s3, name, None, timeout)?)?;
+        return Err(StoreError::passing(
+            "somebody else disabled it meanwhile, and it is disabled again",
+        ));
+    }
+    let is_copy = |version: &str| {
+        let (query, none) = (version_query(version), HeaderMap::new());
         let answer = send(s3, Method::GET, name.as_str(), &query, none, b"", timeout)?;
         match found(answer, false) {
-            Ok(Fetched::Object { content, .. }) if is_superseded(&content) => {
+            Ok(Fetched::Object { content, .. }) => Ok(Some(is_superseded(&content))),
+            Ok(_) | Err(StoreError::NotAKey(_)) => Ok(Some(false)),
+            Err(StoreError::Absent) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    // What was written may have been hidden, replaced or deleted meanwhile; then the older ones are all that there is.
+    let (latest, older): (Vec<_>, Vec<_>) = listed.version.iter().partition(|v| v.is_latest);
+    match latest[..] {
+        [latest] if is_copy(&latest.version_id)? == Some(true) => {}
+        _ => {
+            return Err(StoreError::passing(
+                "somebody else changed it meanwhile, so that nothing was deleted",
+            ));
+        }
+    }
+    for older in older {
+        match is_copy(&older.version_id)? {
+            Some(true) => {
                 refused(delete(s3, name, Some(&older.version_id), timeout)?)?;
                 replaced.deleted += 1;
             }
-            Ok(_) | Err(StoreError::NotAKey(_)) => replaced.kept += 1,
+            Some(false) => replaced.kept += 1,
             // It went by itself meanwhile.
-            Err(StoreError::Absent) => {}
-            Err(error) => return Err(error),
+            None => {}
         }
     }
     Ok(replaced)
@@ -109,12 +142,18 @@ fn put(s3: &S3, name: &ObjectName, content: &[u8], timeout: Duration) -> Result<
     if !answer.status.is_success() {
         return Err(refusal(&answer));
     }
-    match s3.find(name, None, Instant::now() + timeout)? {
-        Fetched::Object { content: found, .. } if found[..] == *content => Ok(()),
-        _ => Err(StoreError::lasting(
+    match s3.find(name, None, Instant::now() + timeout) {
+        Ok(Fetched::Object { content: found, .. }) if found[..] == *content => Ok(()),
+        Ok(_) => Err(StoreError::lasting(
             "its object holds something else after it was written",
         )),
+        Err(StoreError::Absent) => Err(not_found_again()),
+        Err(error) => Err(error),
     }
+}
+
+fn not_found_again() -> StoreError {
+    StoreError::lasting("it is not found after it was written")
 }
 
 /// Puts a delete marker over the versions; whether there was none. Only where the bucket keeps versions: elsewhere the
@@ -171,9 +210,23 @@ fn refused(code: Option<String>) -> Result<(), StoreError> {
     }
 }
 
+/// Deletes the object, and what a call of [`replace`] that was killed left beside it.
+pub(super) fn shred(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {
+    let mut shredded = shred_one(s3, name, timeout)?;
+    // A name that is too long for one more ending has nothing beside it.
+    if let Ok(beside) = beside(name)
+        && left(s3, &beside, timeout)? > 0
+    {
+        let left = shred_one(s3, &beside, timeout)?;
+        shredded.versions += left.versions;
+        shredded.delete_markers += left.delete_markers;
+    }
+    Ok(shredded)
+}
+
 /// Deletes all versions first and delete markers last: a marker that went first would bring a version
 /// back to readers.
-pub(super) fn shred(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {
+fn shred_one(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {
     let mut shredded = Shredded {
         not_looked_at: ELSEWHERE.to_vec(),
         ..Shredded::default()
@@ -208,6 +261,14 @@ pub(super) fn shred(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Shr
     Ok(shredded)
 }
 
+/// How many versions and delete markers a listing finds.
+fn left(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<usize, StoreError> {
+    Ok(match versions(s3, name, timeout)? {
+        Some(listed) => listed.version.len() + listed.delete_marker.len(),
+        None => usize::from(is_listed(s3, name, timeout)?),
+    })
+}
+
 /// Whether a listing or a fetch still finds the object.
 fn look_again(
     s3: &S3,
@@ -216,10 +277,7 @@ fn look_again(
     kept: &[String],
     timeout: Duration,
 ) -> Result<(), StoreError> {
-    let left = match versions(s3, name, timeout)? {
-        Some(listed) => listed.version.len() + listed.delete_marker.len(),
-        None => usize::from(is_listed(s3, name, timeout)?),
-    };
+    let left = left(s3, name, timeout)?;
     let fetched = s3.find(name, None, Instant::now() + timeout);
     match (left, fetched) {
         (0, Err(StoreError::Absent)) => Ok(()),
