@@ -124,7 +124,9 @@ fn has_functions(connection: &Connection) -> Result<bool, Error> {
             && matches!(version.column(0)?, Value::Text(v) if v == functions::VERSION.as_bytes()))
     };
     match same_version() {
-        Err(error) if result_code(&error) & 0xff == code::NOMEM => Err(error),
-        answer => Ok(answer.unwrap_or(false)),
+        // An SQLite that was built without its list of functions.
+        Err(error) if result_code(&error) & 0xff == code::ERROR => Ok(false),
+        // Refused or interrupted, nothing is known: what is registered anew would begin without the connection's scope.
+        answer => answer,
     }
 }

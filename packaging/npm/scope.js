@@ -19,9 +19,13 @@ function scope(db, userId, body) {
     }
     return given;
   } finally {
-    if (outer) SCOPES.set(db, outer);
-    else SCOPES.delete(db);
-    journalScope(db, outer ? outer.userId : null, nonce);
+    try {
+      journalScope(db, outer ? outer.userId : null, nonce);
+    } finally {
+      // Where the end failed, the connection keeps a scope that nobody can leave, and no other user's keys.
+      if (outer) SCOPES.set(db, outer);
+      else SCOPES.delete(db);
+    }
   }
 }
 

@@ -35,6 +35,7 @@ use self::wrapping::Wrapping;
 use crate::cipher::MasterKey;
 use crate::config::{Config, ConfigError, StoreLocation};
 use crate::id::KeyUid;
+use crate::secret::wipe_stack;
 use crate::stats::Stats;
 use crate::store::directory::Directory;
 use crate::store::s3::S3;
@@ -95,7 +96,10 @@ impl Cache {
             }
         };
         let mut cache = Self::over(store, config, stats, generation);
-        cache.wrapping = Wrapping::read(config, &cache.pages)?;
+        let wrapping = Wrapping::read(config, &cache.pages);
+        // The keys' bytes went over it.
+        wipe_stack::<4096>();
+        cache.wrapping = wrapping?;
         Ok(cache)
     }
 

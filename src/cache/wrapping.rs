@@ -27,7 +27,8 @@ pub(super) struct Wrapping {
 }
 
 impl Wrapping {
-    /// As `config` has it; the file is read now.
+    /// As `config` has it; the file is read now. Not inlined, so that its caller can wipe the stack that it used.
+    #[inline(never)]
     pub(super) fn read(
         config: &Config,
         pages: &Arc<Pages<MasterKey>>,

@@ -1,10 +1,12 @@
 //! The scope of a connection: what it keeps from a statement that forgets its WHERE, or that somebody injected.
 
+use rusqlite::hooks::{AuthContext, Authorization};
 use rusqlite::types::Value;
 
 use crate::functions::ADMINISTERED;
 use crate::journal::{Journal, error, text};
 use crate::process::Process;
+use crate::raw;
 use crate::values::{FUNCTIONS, KEY, TOKEN, question};
 
 const ANOTHER: &str = "out_of_scope: the scope of this connection is another user's";
@@ -167,6 +169,30 @@ fn a_scope_is_moved_and_ended_with_its_nonce_alone() {
         // The nonce of a scope that ended is none of the next one's.
         assert_ne!(begin(&journal, 7), nonce);
         assert_eq!(journal.error("SELECT journal_scope(NULL, ?)", [&nonce]), wrong);
+    });
+}
+
+#[test]
+fn a_load_whose_question_is_refused_ends_no_scope() {
+    Process::with_directory().run(|| {
+        let (journal, _) = journal();
+        let nonce = begin(&journal, 7);
+        let refusing = |_: AuthContext<'_>| Authorization::Deny;
+        journal.authorizer(Some(refusing)).unwrap();
+        let refused = raw::load(&journal).unwrap_err();
+        assert!(
+            format!("{refused:?}").contains("not authorized"),
+            "{refused:?}"
+        );
+        let allowing = |_: AuthContext<'_>| Authorization::Allow;
+        journal.authorizer(Some(allowing)).unwrap();
+        assert_eq!(
+            journal.ask("SELECT journal_key_uid(8)", []),
+            error(format!("journal_key_uid: {ANOTHER}"))
+        );
+        journal
+            .ask("SELECT journal_scope(NULL, ?)", [&nonce])
+            .unwrap();
     });
 }
 

@@ -181,6 +181,18 @@ def test_a_shredded_key_leaves_nothing_of_a_wrap_that_was_stopped(users, store, 
         assert store.versions(uid) == store.versions(uid + ".replacement") == (0, 0)
 
 
+def test_an_object_that_another_key_has_beside_it_is_not_taken_for_a_wrap_that_was_stopped(users, store, wrapping):
+    users.add_key(1, "oseh_ujmk_1")
+    users.add_key(2, "oseh_ujmk_1.replacement")
+    contents = [store.write(name) for name in ("oseh_ujmk_1", "oseh_ujmk_1.replacement")]
+    with admin(users, store, **wrapping.env(wrapping.first)) as host:
+        for function in ("wrap", "shred"):
+            assert host.error(f"SELECT journal_{function}_key(1, ?)", "oseh_ujmk_1") == (
+                f"journal_{function}_key: bad_argument: the row of another key names what is written beside the object of key \"oseh_ujmk_1\""
+            )
+    assert contents == [store.read(name) for name in ("oseh_ujmk_1", "oseh_ujmk_1.replacement")]
+
+
 @pytest.mark.parametrize("is_disabled", [True, False], ids=["disabled", "written"])
 def test_what_somebody_does_to_an_object_while_it_is_wrapped_is_not_undone(is_disabled, users, bucket, wrapping):
     uid, listings = "oseh_ujmk_1", iter(range(100))

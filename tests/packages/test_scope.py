@@ -61,6 +61,12 @@ try:
 except Exception as error:
     assert "journal_scope: bad_argument" in str(error), error
 assert is_without()
+# An end that is interrupted is tried once more.
+left = [True]
+with scope(connection, 1):
+    connection.set_progress_handler(lambda: bool(left and left.pop()), 1)
+connection.set_progress_handler(None, 1)
+assert not left and is_without()
 # What a statement without the nonce asks for is refused.
 with scope(connection, 1):
     for injected in ("SELECT journal_scope(2)", "SELECT journal_scope(NULL, 'x')"):

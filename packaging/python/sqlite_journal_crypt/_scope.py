@@ -1,7 +1,7 @@
 """The scope of a connection, for the length of a `with` block."""
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 # The nonce and the user of each connection's scope, by the connection's id, which is its own while a block holds it.
 _SCOPES: Dict[int, Tuple[str, Any]] = {}
@@ -23,12 +23,25 @@ def scope(connection: Any, user_id: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        if outer is None:
-            del _SCOPES[id(connection)]
-            _value(connection, "SELECT journal_scope(NULL, ?)", nonce)
-        else:
-            _SCOPES[id(connection)] = outer
-            _value(connection, "SELECT journal_scope(?, ?)", outer[1], nonce)
+        try:
+            _end(connection, outer, nonce)
+        finally:
+            # Where the end failed, the connection keeps a scope that nobody can leave, and no other user's keys.
+            if outer is None:
+                del _SCOPES[id(connection)]
+            else:
+                _SCOPES[id(connection)] = outer
+
+
+def _end(connection: Any, outer: Optional[Tuple[str, Any]], nonce: str) -> None:
+    """Gives the connection its outer scope back, or none; once more where it was interrupted at that."""
+    user_id = None if outer is None else outer[1]
+    try:
+        _value(connection, "SELECT journal_scope(?, ?)", user_id, nonce)
+    except Exception as error:
+        if "interrupted" not in str(error).lower():
+            raise
+        _value(connection, "SELECT journal_scope(?, ?)", user_id, nonce)
 
 
 def _value(connection: Any, sql: str, *parameters: Any) -> Any:

@@ -15,7 +15,7 @@ use crate::keys::rows::Rows;
 use crate::sqlite::function::Function;
 use crate::sqlite::output::Output;
 use crate::sqlite::value::Arguments;
-use crate::store::{KeyStore, StoreError, guarded};
+use crate::store::{KeyStore, StoreError, beside, guarded};
 
 /// What hides keys, brings them back, rewrites and destroys them.
 pub(in crate::functions) fn destroying(session: &Rc<Session>) -> Vec<Function> {
@@ -139,15 +139,25 @@ fn named<'a>(session: &Session, arguments: &Arguments<'a>) -> Result<(UserId<'a>
     Ok((user, session.named_key(user, uid.as_str())?.name()?))
 }
 
-/// Refuses where the row of another key names the object too: what is done to it is done to both.
+/// Refuses where the row of another key names the object too, or the one that is beside it while it is replaced: what is done
+/// to it is done to both.
 fn unshared(session: &Session, name: &KeyName) -> Result<(), Error> {
     let rows = Rows::new(&session.config.schema);
-    match rows.is_named_by_another(&session.connection, &name.object, &name.uid)? {
+    let refused = |object: &ObjectName, what| match rows.is_named_by_another(
+        &session.connection,
+        object,
+        &name.uid,
+    )? {
         true => Err(Error::BadArgument(format!(
-            "the row of another key names the object of key {}",
+            "the row of another key names {what} key {}",
             name.uid
         ))),
         false => Ok(()),
+    };
+    refused(&name.object, "the object of")?;
+    match beside(&name.object) {
+        Ok(beside) => refused(&beside, "what is written beside the object of"),
+        Err(_) => Ok(()),
     }
 }
 
