@@ -17,6 +17,7 @@ const CREATE: usize = 0;
 const SHRED: usize = 3;
 const DISABLE: usize = 8;
 const ENABLE: usize = 9;
+const WRAP: usize = 10;
 /// Calls with their number of arguments, then what changes rows.
 const CALLS: &[(&str, usize)] = &[
     ("SELECT journal_create_key(?1)", 1),
@@ -41,10 +42,11 @@ const CALLS: &[(&str, usize)] = &[
     ),
     ("SELECT journal_disable_key(?1, ?2)", 2),
     ("SELECT journal_enable_key(?1, ?2)", 2),
-    // There is no wrapping key here: it refuses whatever it is given.
     ("SELECT journal_wrap_key(?1, ?2)", 2),
 ];
 const MOST_CALLS: usize = 6;
+/// Bytes of an object, which is made under a wrapping key here.
+const WRAPPED: usize = 140;
 
 /// Users 7 and 8. Of 7, a key, an object that is none, and a row whose object is missing; of 8, none.
 const ROWS: &str = "
@@ -106,6 +108,7 @@ fn call(store: &Store, connection: &Connection, data: &mut &[u8]) {
                 SHRED => shredded(store, connection, &arguments, &before, &after),
                 DISABLE => turned(connection, &arguments, &before, &after, "key_disabled"),
                 ENABLE => turned(connection, &arguments, &before, &after, "token_invalid"),
+                WRAP => wrapped(connection, &arguments, &before, &after),
                 _ => rotated(store, connection, &said, &arguments, &before, &after),
             }
         }
@@ -128,7 +131,7 @@ fn created(store: &Store, said: &str, before: &State, after: &State) {
         .split('"')
         .find(|part| part.starts_with("oseh_ujmk_"))
         .unwrap();
-    assert_eq!(after.1[&store.path(uid)].len(), 44);
+    assert_eq!(after.1[&store.path(uid)].len(), WRAPPED);
 }
 
 /// The user's current key, which is usable: a new one with two rows and an object, or the one that was young enough.
@@ -151,7 +154,7 @@ fn rotated(
     }
     assert_eq!((before.0.0 + 1, before.0.1 + 1), after.0);
     assert_eq!(before.1.len() + 1, after.1.len());
-    assert_eq!(after.1[&store.path(uid)].len(), 44);
+    assert_eq!(after.1[&store.path(uid)].len(), WRAPPED);
     let text: String = connection
         .query_row(
             "SELECT journal_decrypt(?1, ?2, journal_encrypt(?1, 'entry'))",
@@ -185,6 +188,27 @@ fn turned(connection: &Connection, arguments: &[Value], before: &State, after: &
         said == word || (word != "key_disabled" && said == "key_invalid"),
         "{said}"
     );
+}
+
+/// One object alone is wrapped, anew if it was already, and the key is of use as before.
+fn wrapped(connection: &Connection, arguments: &[Value], before: &State, after: &State) {
+    assert_eq!(before.0, after.0);
+    assert!(before.1.keys().eq(after.1.keys()));
+    let changed: Vec<_> = after
+        .1
+        .iter()
+        .filter(|(path, content)| before.1[*path] != **content)
+        .collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0].1.len(), WRAPPED);
+    let said: String = connection
+        .query_row(
+            "SELECT journal_check(?1, ?2, 'gAAAAA')",
+            params_from_iter(arguments),
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(said, "token_invalid");
 }
 
 /// The object alone is gone, and the key of no more use.

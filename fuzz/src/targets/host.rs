@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 /// The key and the token of the Fernet specification's example.
 pub(super) const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
+const WRAPPING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 pub(super) const TOKEN: &str = "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
 
 // Of the crate journal_crypt.
@@ -45,6 +46,8 @@ impl Store {
         let store = Self(tempfile::tempdir().unwrap());
         std::fs::create_dir_all(store.path("")).unwrap();
         store.reset();
+        let wrapping = store.0.path().join("wrapping");
+        std::fs::write(&wrapping, WRAPPING_KEY).unwrap();
         // SAFETY: no other thread of this process reads the environment but by the standard library.
         unsafe {
             std::env::set_var(
@@ -52,6 +55,7 @@ impl Store {
                 format!("file://{}", store.0.path().display()),
             );
             std::env::set_var("JOURNAL_ADMIN", "1");
+            std::env::set_var("JOURNAL_WRAPPING_KEY_FILE", wrapping);
         }
         // Two are in reach of the linker; only the newer knows JSONB.
         assert!(
@@ -149,7 +153,10 @@ pub(super) fn value(data: &mut &[u8]) -> Value {
 pub(super) fn assert_tells_nothing(text: &str, arguments: &[Value]) {
     assert!(!text.contains("internal error"), "{text}");
     assert!(
-        !text.contains(KEY) && !text.contains("hello") && !text.contains(TOKEN),
+        !text.contains(KEY)
+            && !text.contains(WRAPPING_KEY)
+            && !text.contains("hello")
+            && !text.contains(TOKEN),
         "{text}"
     );
     assert!(text.len() < 400, "{text}");
