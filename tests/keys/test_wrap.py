@@ -219,6 +219,24 @@ def test_what_somebody_does_to_an_object_while_it_is_wrapped_is_not_undone(is_di
             assert unwrapped(wrapping.first, uid, bucket.read(uid)) == raw
 
 
+def test_a_key_that_is_disabled_between_a_wraps_first_requests_stays_so(users, bucket, wrapping):
+    uid, listings = "oseh_ujmk_1", iter(range(100))
+    users.add_key(1, uid)
+    raw = bucket.write(uid)
+
+    def meanwhile(request):
+        if "versions" in request.query and next(listings) == 0:
+            bucket.client.delete(bucket.name, PREFIX + uid)
+
+    with admin(users, bucket, **wrapping.env(wrapping.first)) as host:
+        bucket.proxy.faults = meanwhile
+        assert host.error(WRAP, uid).endswith("somebody else hid or deleted it meanwhile")
+        bucket.proxy.faults = []
+        assert bucket.read(uid) is None and bucket.versions(uid) == (1, 1)
+        host.run("SELECT journal_enable_key(1, ?)", uid)
+        assert bucket.read(uid) == raw
+
+
 def test_a_file_keeps_its_owner_and_its_rights_when_it_is_wrapped(users, request, wrapping):
     with opened("directory", request) as folder, admin(users, folder, **wrapping.env(wrapping.first)) as host:
         folder.write("oseh_ujmk_1")

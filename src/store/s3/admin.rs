@@ -72,7 +72,14 @@ pub(super) fn replace(
     timeout: Duration,
 ) -> Result<Replaced, StoreError> {
     let beside = beside(name)?;
-    let before = versions(s3, name, timeout)?.unwrap_or_default();
+    let before = match versions(s3, name, timeout)? {
+        Some(listed) if listed.seen() != Seen::Object => {
+            return Err(StoreError::passing(
+                "somebody else hid or deleted it meanwhile",
+            ));
+        }
+        listed => listed.unwrap_or_default(),
+    };
     let written = put(s3, &beside, content, timeout);
     if written.is_ok() {
         put(s3, name, content, timeout)?;
