@@ -197,8 +197,7 @@ impl Place {
 }
 
 /// Deletes the file, disabled or not, and what a call of [`replace`] that was killed left beside it, and looks whether they
-/// are gone. A file with a second name is left alone: under that
-/// name the key would stay.
+/// are gone. A file with a second name is left alone: under that name the key would stay.
 pub(super) fn shred(store: &Directory, name: &ObjectName) -> Result<Shredded, StoreError> {
     let mut shredded = Shredded {
         not_looked_at: vec![
