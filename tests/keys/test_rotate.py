@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from conftest import LIBRARY, PREFIX, SQLITE3, run_shell
+from conftest import LIBRARY, PREFIX, SQLITE3, native, run_shell
 from host import Host
 from servers.faults import ACCESS_DENIED, INTERNAL_ERROR, NO_SUCH_KEY, BlackHole, Close, always
 from stores import ADMIN, Folder, admin, rows
@@ -43,6 +43,7 @@ def test_a_rotated_key_is_the_current_one_and_its_rows_name_its_object(users, st
         assert len(rows(users)) == 5 and store.uids() == {row[0] for row in rows(users)}
 
 
+@native
 def test_the_newest_sqlite_rotates_and_shreds_too(users, bucket):
     with Host(users.path, {**bucket.env, **ADMIN}, module="apsw") as host:
         assert len(host.run("SELECT journal_rotate_key(id) FROM users")) == 3
@@ -54,6 +55,7 @@ def test_the_newest_sqlite_rotates_and_shreds_too(users, bucket):
     assert len(rows(users)) == 4 and bucket.versions(uid) == (0, 0)
 
 
+@native
 def test_a_rotation_can_be_interrupted_while_the_store_is_silent(users, bucket):
     bucket.proxy.faults = always(BlackHole())
     shell = subprocess.Popen(
@@ -142,11 +144,16 @@ def test_what_is_refused_is_refused_before_the_upload(users, store):
     with admin(users, store) as host:
         for sql, error in REFUSED.items():
             assert host.error(sql) == error
-    read_only = run_shell("SELECT journal_rotate_key(1);", users.path, {**store.env, **ADMIN}, ["-readonly"])
-    assert "journal_rotate_key: attempt to write a readonly database" in read_only.stderr
     with admin(users, store, JOURNAL_REPLICATED="on") as host:
         for call in ("journal_create_key(1)", "journal_rotate_key(1)", "journal_shred_key(1, 'oseh_ujmk_1')"):
             assert host.error(f"SELECT {call}").startswith(f"{call.partition('(')[0]}: replicated: ")
+    assert store.uids() == set() and rows(users) == []
+
+
+@native
+def test_a_database_that_is_only_read_is_refused_before_the_upload(users, store):
+    read_only = run_shell("SELECT journal_rotate_key(1);", users.path, {**store.env, **ADMIN}, ["-readonly"])
+    assert "journal_rotate_key: attempt to write a readonly database" in read_only.stderr
     assert store.uids() == set() and rows(users) == []
 
 

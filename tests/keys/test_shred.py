@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import suppress
 
-from conftest import LIBRARY, PREFIX
+from conftest import LIBRARY, PREFIX, native
 from host import Host
 from servers.faults import ACCESS_DENIED, Held, Status
 from servers.message import Response, headers
@@ -191,6 +191,7 @@ def test_an_outage_is_told_and_the_same_call_completes_later(users, bucket):
         assert json.loads(host.value("SELECT journal_shred_key(1, ?)", uid))["gone"]
 
 
+@native
 def test_a_key_is_not_served_on_where_its_shredding_was_interrupted(users, bucket):
     with admin(users, bucket) as host:
         uid = host.value("SELECT journal_rotate_key(1)")

@@ -40,6 +40,10 @@ class Bucket:
         assert self.client.put(self.name, PREFIX + uid, content.encode()).status == 200
         return content
 
+    def write_disabled(self, uid):
+        self.write(uid)
+        self.client.delete(self.name, PREFIX + uid)
+
     def read(self, uid):
         answer = self.client.get(self.name, PREFIX + uid)
         return answer.body.decode() if answer.status == 200 else None
@@ -67,6 +71,9 @@ class Folder(KeyStore):
     """The directory store."""
 
     versioned = False
+
+    def write_disabled(self, uid):
+        self.write(f"{uid}.disabled")
 
     def read(self, uid):
         path = self.root / (PREFIX + uid)

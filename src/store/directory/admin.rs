@@ -262,6 +262,7 @@ fn made<'a>(root: &Path, name: &'a ObjectName) -> Result<(PathBuf, &'a OsStr), S
     let mut directory = root.to_owned();
     for step in steps {
         directory.push(step);
+        #[cfg_attr(not(unix), allow(unused_mut))]
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
