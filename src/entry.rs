@@ -112,21 +112,49 @@ unsafe fn load(db: *mut sqlite3, routines: *mut sqlite3_api_routines) -> Result<
 
 /// Whether this very version is registered on the connection already. Registering anew would fail
 /// with SQLITE_BUSY while a statement runs, as `SELECT load_extension(…)` does.
+///
+/// # Errors
+/// Where the host's authorizer hides the answer, or the question was interrupted: what is registered anew would begin
+/// without the connection's scope.
 fn has_functions(connection: &Connection) -> Result<bool, Error> {
-    // Asking for an unknown function outright would put an error into the host's log at every load.
-    const LISTED: &str = "SELECT 1 FROM pragma_function_list WHERE name = 'journal_version'";
-    let same_version = || -> Result<bool, Error> {
-        if !connection.prepare(LISTED)?.step()? {
+    if is_listed(connection)? == Some(false) {
+        return Ok(false);
+    }
+    let mut statement = match connection.prepare("SELECT journal_version()") {
+        Err(Error::Sqlite { message, .. }) if message.starts_with("no such function") => {
             return Ok(false);
         }
-        let mut version = connection.prepare("SELECT journal_version()")?;
-        Ok(version.step()?
-            && matches!(version.column(0)?, Value::Text(v) if v == functions::VERSION.as_bytes()))
+        prepared => prepared?,
     };
-    match same_version() {
-        // An SQLite that was built without its list of functions.
-        Err(error) if result_code(&error) & 0xff == code::ERROR => Ok(false),
-        // Refused or interrupted, nothing is known: what is registered anew would begin without the connection's scope.
+    let version = match statement.step()? {
+        true => statement.column(0)?,
+        false => Value::Null,
+    };
+    match version {
+        Value::Text(version) => Ok(version == functions::VERSION.as_bytes()),
+        _ => Err(refusal(
+            "whether it is loaded already is hidden by this connection's authorizer".into(),
+        )),
+    }
+}
+
+/// Whether `journal_version` is in SQLite's list of functions; nothing where that list is not to be seen, or not built in.
+/// Asking for an unknown function outright would put an error into the host's log at every load.
+fn is_listed(connection: &Connection) -> Result<Option<bool>, Error> {
+    // `count` is in every list. Nothing here is a function, which an authorizer may make NULL.
+    const LISTED: &str = "SELECT name = 'journal_version' FROM pragma_function_list \
+        WHERE name IN ('count', 'journal_version')";
+    let listed = || -> Result<Option<bool>, Error> {
+        let mut statement = connection.prepare(LISTED)?;
+        let mut found = None;
+        while statement.step()? {
+            let is_ours = matches!(statement.column(0)?, Value::Integer(1));
+            found = Some(is_ours || found == Some(true));
+        }
+        Ok(found)
+    };
+    match listed() {
+        Err(error) if result_code(&error) & 0xff == code::ERROR => Ok(None),
         answer => answer,
     }
 }

@@ -1,6 +1,6 @@
 //! The scope of a connection: what it keeps from a statement that forgets its WHERE, or that somebody injected.
 
-use rusqlite::hooks::{AuthContext, Authorization};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Value;
 
 use crate::functions::ADMINISTERED;
@@ -173,23 +173,43 @@ fn a_scope_is_moved_and_ended_with_its_nonce_alone() {
 }
 
 #[test]
-fn a_load_whose_question_is_refused_ends_no_scope() {
+fn a_load_whose_question_an_authorizer_hides_ends_no_scope() {
     Process::with_directory().run(|| {
         let (journal, _) = journal();
         let nonce = begin(&journal, 7);
-        let refusing = |_: AuthContext<'_>| Authorization::Deny;
-        journal.authorizer(Some(refusing)).unwrap();
-        let refused = raw::load(&journal).unwrap_err();
-        assert!(
-            format!("{refused:?}").contains("not authorized"),
-            "{refused:?}"
-        );
-        let allowing = |_: AuthContext<'_>| Authorization::Allow;
-        journal.authorizer(Some(allowing)).unwrap();
-        assert_eq!(
-            journal.ask("SELECT journal_key_uid(8)", []),
-            error(format!("journal_key_uid: {ANOTHER}"))
-        );
+        let questions: [(&str, fn(AuthAction<'_>) -> bool); 5] = [
+            ("all", |_| true),
+            ("SELECT", |action| matches!(action, AuthAction::Select)),
+            ("PRAGMA", |action| {
+                matches!(action, AuthAction::Pragma { .. })
+            }),
+            ("READ", |action| matches!(action, AuthAction::Read { .. })),
+            ("FUNCTION", |action| {
+                matches!(action, AuthAction::Function { .. })
+            }),
+        ];
+        for (name, is_hidden) in questions {
+            for answer in [Authorization::Deny, Authorization::Ignore] {
+                let hiding = move |context: AuthContext<'_>| match is_hidden(context.action) {
+                    true => answer,
+                    false => Authorization::Allow,
+                };
+                journal.authorizer(Some(hiding)).unwrap();
+                let loaded = raw::load(&journal);
+                // What is answered though something is hidden is right; where nothing is known the load is refused.
+                let told = format!("{name} {answer:?}: {loaded:?}");
+                let is_known = matches!(name, "READ" | "PRAGMA") && answer == Authorization::Ignore;
+                assert_eq!(loaded.is_ok(), is_known, "{told}");
+                let allowing = |_: AuthContext<'_>| Authorization::Allow;
+                journal.authorizer(Some(allowing)).unwrap();
+                let another = error(format!("journal_key_uid: {ANOTHER}"));
+                assert_eq!(
+                    journal.ask("SELECT journal_key_uid(8)", []),
+                    another,
+                    "{told}"
+                );
+            }
+        }
         journal
             .ask("SELECT journal_scope(NULL, ?)", [&nonce])
             .unwrap();
