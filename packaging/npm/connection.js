@@ -22,6 +22,7 @@ class Connection {
     this.statements = new Map();
     const config = JSON.parse(this.value("SELECT journal_config()"));
     this.ttl = config.cache_ttl * 1000;
+    this.isScoped = config.require_scope;
     const schema = `"${config.schema.replaceAll('"', '""')}"`;
     if (config.schema.toLowerCase() !== "main") this.database.exec(`ATTACH ':memory:' AS ${schema}`);
     this.database.exec(`
@@ -34,7 +35,7 @@ class Connection {
     this.insertKey = `INSERT INTO ${schema}.user_journal_master_keys (id, uid, user_id, s3_file_id, created_at)
       VALUES (?, ?, ${USER}, ?, ?)`;
     // All keys that are ever given are this one's.
-    if (config.require_scope) this.value(`SELECT journal_scope(${USER})`);
+    if (this.isScoped) this.value(`SELECT journal_scope(${USER})`);
   }
 
   /** Runs one of the calls below with the rows in place. */
@@ -69,7 +70,14 @@ class Connection {
     this.value("SELECT journal_discard_key(?) AS value", uid);
   }
 
-  /** Of the keys in the cache that serve unchecked: name, and for how many milliseconds more. Walks the whole cache. */
+  evict(uid) {
+    return this.value("SELECT journal_evict(?) AS value", uid);
+  }
+
+  /**
+   * Of the keys in the cache that serve unchecked, under a scope of the rows' alone: name, and for how many milliseconds
+   * more. Walks the whole cache.
+   */
   ready() {
     const cached = this.all("SELECT key_uid, object, age FROM journal_cache WHERE stale = 0");
     return cached.map(({ key_uid, object, age }) => [nameOf({ uid: key_uid, key: object }), this.ttl - age * 1000]);

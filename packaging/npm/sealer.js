@@ -50,15 +50,17 @@ class Sealer {
   }
 
   isWarm(rows, keyUids) {
-    const names = namesOf(read(rows), keyUids);
+    const given = read(rows);
+    const names = namesOf(given, keyUids);
     if (this.#areReady(names)) return true;
-    this.#remember(this.#connection.ready());
+    this.#remember(this.#connection.call("ready", given));
     return this.#areReady(names);
   }
 
   evict(keyUid) {
     for (const name of this.#ready.keys()) if (JSON.parse(name)[0] === keyUid) this.#ready.delete(name);
-    return this.#connection.value("SELECT journal_evict(?) AS value", keyUid) > 0;
+    // Under a scope only keys are dropped that are in its user's rows.
+    return this.#connection.call("evict", [{ uid: keyUid, created_at: 0, key: null }], keyUid) > 0;
   }
 
   async newKey(userId, rows = [], { maxAge = null } = {}) {
@@ -143,7 +145,8 @@ class Sealer {
 
   #remember(ready) {
     const now = performance.now();
-    this.#ready = new Map(ready.map(([name, left]) => [name, now + left]));
+    const known = this.#connection.isScoped ? [...this.#ready].filter(([, until]) => until > now) : [];
+    this.#ready = new Map([...known, ...ready.map(([name, left]) => [name, now + left])]);
   }
 }
 

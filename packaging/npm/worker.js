@@ -16,7 +16,7 @@ parentPort.on("message", ({ id, call }) => {
     answer.error = String(error.message);
   }
   try {
-    answer.ready = connection?.ready() ?? [];
+    answer.ready = connection?.call("ready", call[1]) ?? [];
   } catch {
     answer.ready = [];
   }

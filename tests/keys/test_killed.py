@@ -23,6 +23,14 @@ def killing(tmp_path):
     return lambda store, number: {"LD_PRELOAD": str(shim), "KILLED_BELOW": str(store.root), "KILLED_AT": str(number)}
 
 
+@pytest.fixture
+def wrapping(tmp_path):
+    """The environment of one wrapping key."""
+    file = tmp_path / "wrapping"
+    file.write_text(new_key())
+    return {"JOURNAL_WRAPPING_KEY_FILE": str(file)}
+
+
 def killed_at(bucket, host, number, served):
     """From now on the host is killed at its request `number`, before the server sees it or after."""
     count = iter(range(1, 1000))
@@ -142,10 +150,7 @@ def test_a_key_whose_disabling_or_enabling_is_killed_anywhere_is_one_or_the_othe
     assert kill_everywhere(bucket, users, "SELECT journal_enable_key(1, ?)", Check(False)) == 5  # list; two times delete and list
 
 
-def test_a_key_whose_wrapping_is_killed_anywhere_stays_readable_and_no_raw_version_is_left(users, bucket, tmp_path):
-    file = tmp_path / "wrapping"
-    file.write_text(new_key())
-    wrapping = {"JOURNAL_WRAPPING_KEY_FILE": str(file)}
+def test_a_key_whose_wrapping_is_killed_anywhere_stays_readable_and_no_raw_version_is_left(users, bucket, wrapping):
     bucket.env.update(wrapping)
 
     class Check:
@@ -174,11 +179,8 @@ def test_a_key_whose_wrapping_is_killed_anywhere_stays_readable_and_no_raw_versi
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")
-def test_a_file_whose_wrapping_is_killed_anywhere_stays_readable(users, tmp_path, killing):
+def test_a_file_whose_wrapping_is_killed_anywhere_stays_readable(users, tmp_path, killing, wrapping):
     store, call = Folder(tmp_path / "keys"), "SELECT journal_wrap_key(1, ?)"
-    file = tmp_path / "wrapping"
-    file.write_text(new_key())
-    store_env = {"JOURNAL_WRAPPING_KEY_FILE": str(file)}
     uid, number, ended, lengths = "oseh_ujmk_1", 0, False, []
     users.add_key(1, uid)
     raw = store.write(uid)
@@ -186,19 +188,69 @@ def test_a_file_whose_wrapping_is_killed_anywhere_stays_readable(users, tmp_path
     while not ended:
         number += 1
         store.write(uid, raw)
-        with admin(users, store, **store_env, **killing(store, number)) as host:
+        with admin(users, store, **wrapping, **killing(store, number)) as host:
             try:
                 host.run(call, uid)
                 ended = True
             except RuntimeError:
                 host.kill()
         lengths.append(len(store.read(uid)))
-        with admin(users, store, **store_env) as host:
+        with admin(users, store, **wrapping) as host:
             assert host.value("SELECT journal_check(1, ?, ?)", uid, token) == "ok"
             assert json.loads(host.value(call, uid))["wrapped"] and len(store.read(uid)) == 140
             assert host.value("SELECT journal_check(1, ?, ?)", uid, token) == "ok" and store.uids() == {uid}
     # Raw or wrapped, nothing between; some are killed before it is renamed, some after.
     assert lengths == sorted(lengths) and lengths.count(44) >= 4 and lengths.count(140) >= 3 and set(lengths) == {44, 140}
+
+
+def shredded_after_kills(users, store, wrapping, killed):
+    """Wraps a key, killed at each step by `killed`, and shreds it; what was left beside its object each time."""
+    left, ended = [], False
+    while not ended:
+        uid = f"oseh_ujmk_{len(left) + 1}"
+        users.add_key(1, uid)
+        store.write(uid)
+        ended = killed(len(left) + 1, uid)
+        left.append(store.read(uid + ".replacement"))
+        with admin(users, store, **wrapping) as host:
+            assert json.loads(host.value("SELECT journal_shred_key(1, ?)", uid))["gone"]
+        assert store.uids() == set()
+    return left
+
+
+def test_a_shredded_key_leaves_nothing_of_a_wrapping_that_was_killed_anywhere_in_a_bucket(users, bucket, wrapping):
+    def killed(number, uid):
+        with admin(users, bucket, **wrapping) as host:
+            killed_at(bucket, host, number, served=True)
+            try:
+                host.run("SELECT journal_wrap_key(1, ?)", uid)
+                return True
+            except RuntimeError:
+                return False
+            finally:
+                bucket.proxy.faults = []
+
+    left = shredded_after_kills(users, bucket, wrapping, killed)
+    # It is written at the third request, and deleted at the ninth.
+    assert [content is not None for content in left[:9]] == [False] * 2 + [True] * 6 + [False]
+    assert all(bucket.versions(f"oseh_ujmk_{key + 1}.replacement") == (0, 0) for key in range(len(left)))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")
+def test_a_shredded_key_leaves_nothing_of_a_wrapping_that_was_killed_anywhere_in_a_directory(users, tmp_path, killing, wrapping):
+    store = Folder(tmp_path / "keys")
+
+    def killed(number, uid):
+        with admin(users, store, **wrapping, **killing(store, number)) as host:
+            try:
+                host.run("SELECT journal_wrap_key(1, ?)", uid)
+                return True
+            except RuntimeError:
+                host.kill()
+                return False
+
+    left = shredded_after_kills(users, store, wrapping, killed)
+    assert left[0] is None and left[-1] is None and sum(content is not None for content in left) >= 2
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")

@@ -153,6 +153,10 @@ def test_a_required_scope_is_that_of_the_one_user_of_a_sealer(application, keys)
         sealed = sealer.seal([NEW], "dear diary")
         assert sealer.open([NEW], [sealed]) == ["dear diary"] and sealer.check([OLD], [sealed]) == ["key_not_found"]
         sealer.discard(sealer.new_key("a-uuid"))
+        other = sealer.seal([OLD], "dear diary")
+        assert sealer.is_warm([OLD]) and sealer.is_warm([NEW]) and sealer.is_warm([OLD, NEW])
+        assert sealer.evict(NEW[0]) and not sealer.evict(NEW[0])
+        assert sealer.is_warm([OLD]) and not sealer.is_warm([NEW])
         """,
         keys, JOURNAL_REQUIRE_SCOPE="1", JOURNAL_ADMIN="create",
     )  # fmt: skip

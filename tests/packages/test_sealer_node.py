@@ -84,6 +84,10 @@ def test_a_required_scope_is_that_of_the_one_user_of_a_sealer(application, keys)
         for (const round of [1, 2]) {  // in a worker, and here
           assert.deepEqual(await sealer.open([NEW], [await sealer.seal([NEW], "dear diary")]), ["dear diary"]);
         }
+        await sealer.seal([OLD], "dear diary");
+        assert.ok(sealer.isWarm([OLD]) && sealer.isWarm([NEW]) && sealer.isWarm([OLD, NEW]));
+        assert.ok(sealer.evict(NEW[0]) && !sealer.evict(NEW[0]));
+        assert.ok(sealer.isWarm([OLD]) && !sealer.isWarm([NEW]));
         await sealer.discard(await sealer.newKey("a-uuid"));
         """,
         keys, JOURNAL_REQUIRE_SCOPE="1", JOURNAL_ADMIN="create",

@@ -65,7 +65,8 @@ class AsyncSealer:
         self._threads.shutdown(wait=False)
 
     async def _run(self, rows: List[KeyRow], key_uids: Iterable[Optional[str]], call: Callable[[], T]) -> T:
-        names = self._sealer._names(_read(rows), key_uids)
+        given = _read(rows)
+        names = self._sealer._names(given, key_uids)
         if self._sealer._are_ready(names):
             return call()
 
@@ -74,7 +75,7 @@ class AsyncSealer:
                 return call()
             finally:
                 # Here, since it walks the whole cache.
-                self._sealer._look(names)
+                self._sealer._look(given, names)
 
         return await self._in_thread(then_look)
 

@@ -97,14 +97,17 @@ class Sealer:
         `key_uids` are the keys that the call will use, by default all of `rows`. A key that is evicted between this and
         the call makes the call wait after all.
         """
-        names = self._names(_read(rows), key_uids)
-        return self._are_ready(names) or self._look(names)
+        given = _read(rows)
+        names = self._names(given, key_uids)
+        return self._are_ready(names) or self._look(given, names)
 
     def evict(self, key_uid: str) -> bool:
         """Drops a key from this process's cache: its object is gone. Whether it was there."""
         for name in [name for name in list(self._ready) if name[0] == key_uid]:
             self._ready.pop(name, None)
-        return bool(self._value("SELECT journal_evict(?)", key_uid))
+        # Under a scope only keys are dropped that are in its user's rows.
+        with self._given([(key_uid, 0.0, None)]) as connection:
+            return bool(_one(connection, "SELECT journal_evict(?)", key_uid))
 
     def new_key(self, user_id: Any, rows: Iterable[KeyRow] = (), *, max_age: Optional[float] = None) -> NewKey:
         """Writes the object of a new key, and gives the two rows and the two INSERTs that make it `user_id`'s.
@@ -150,7 +153,7 @@ class Sealer:
 
     def _connection(self) -> sqlite3.Connection:
         if getattr(self._local, "process", None) != os.getpid():
-            self._local.connection, self._local.sql, self._local.ttl = _connect()
+            self._local.connection, self._local.sql, self._local.config = _connect()
             self._local.process = os.getpid()
         return self._local.connection
 
@@ -164,12 +167,15 @@ class Sealer:
         now = time.monotonic()
         return all(self._ready.get(name, 0) > now for name in names)
 
-    def _look(self, names: set) -> bool:
+    def _look(self, rows: List[Tuple[str, float, Any]], names: set) -> bool:
         """As `_are_ready`, of the cache itself; walks all of it, so that what it finds is remembered."""
-        connection, now = self._connection(), time.monotonic()
-        ttl = self._local.ttl
-        cached = _all(connection, "SELECT key_uid, object, age FROM journal_cache WHERE stale = 0")
-        self._ready = {(uid, key): now + ttl - age for uid, key, age in cached}
+        with self._given(rows) as connection:
+            cached = _all(connection, "SELECT key_uid, object, age FROM journal_cache WHERE stale = 0")
+        now, config = time.monotonic(), self._local.config
+        found = {(uid, key): now + config["cache_ttl"] - age for uid, key, age in cached}
+        # A scope shows the keys of the rows given alone.
+        known = {name: until for name, until in list(self._ready.items()) if until > now} if config["require_scope"] else {}
+        self._ready = {**known, **found}
         return self._are_ready(names)
 
 
@@ -197,8 +203,8 @@ class _Rows:
             self._connection.execute("ROLLBACK")
 
 
-def _connect() -> Tuple[sqlite3.Connection, Tuple[str, str], float]:
-    """A connection of this thread, its INSERTs of key rows, and how long a key serves unchecked."""
+def _connect() -> Tuple[sqlite3.Connection, Tuple[str, str], Dict[str, Any]]:
+    """A connection of this thread, its INSERTs of key rows, and the configuration."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     _loading.load(connection)
     config = json.loads(_one(connection, "SELECT journal_config()"))
@@ -210,7 +216,7 @@ def _connect() -> Tuple[sqlite3.Connection, Tuple[str, str], float]:
     if config["require_scope"]:
         # All keys that are ever given are this one's.
         _one(connection, "SELECT journal_scope(?)", _USER)
-    return connection, (_FILE.format(schema=schema), _KEY.format(schema=schema)), config["cache_ttl"]
+    return connection, (_FILE.format(schema=schema), _KEY.format(schema=schema)), config
 
 
 def _read(rows: Iterable[KeyRow]) -> List[Tuple[str, float, Any]]:
