@@ -89,13 +89,22 @@ impl Wrapping {
         if self.keys.is_empty() && content.trim_ascii_end().len() != WRAPPED {
             return key(content);
         }
+        Ok(self.accepted(name, content)?.1)
+    }
+
+    /// The raw object in `content`, and the key that it is.
+    fn accepted(
+        &self,
+        name: &ObjectName,
+        content: &[u8],
+    ) -> Result<(SecretBytes, MasterKey), StoreError> {
         let (raw, was_wrapped) = self.opened(name, content)?;
         let key = key(&raw)?;
         match self.required && !was_wrapped {
             true => Err(StoreError::NotAKey(
                 "its object is not wrapped, and JOURNAL_REQUIRE_WRAPPED is set",
             )),
-            false => Ok(key),
+            false => Ok((raw, key)),
         }
     }
 
@@ -165,8 +174,7 @@ impl Cache {
         else {
             return Err(StoreError::lasting("its answer was for another request"));
         };
-        self.wrapping.key(name, &content)?;
-        let (raw, _) = self.wrapping.opened(name, &content)?;
+        let (raw, _) = self.wrapping.accepted(name, &content)?;
         let wrapped = self.wrapping.wrapped(name, &raw, iv)?;
         // Of one name there may be versions of different keys: only copies of this one are of no more use.
         let is_copy = |content: &[u8]| {

@@ -251,6 +251,9 @@ def test_the_doctor_tells_a_lost_key_a_denial_and_an_outage_apart(scene, ceph):
     assert found["credentials"][1] == "from environment: they are wrong, or may not read; see the row store"
     assert "SignatureDoesNotMatch" in found["store"][1]
     assert "s3:ListBucket" in found["absent_key"][1]
+    # What is denied may be no more than to learn that an object is absent, where no key was looked at.
+    found = doctor(scene.child(AWS_SECRET_ACCESS_KEY="planted-secret", JOURNAL_REQUIRE_SCOPE="1"))
+    assert [found[name][0] for name in ("credentials", "store", "absent_key", "newest_key")] == ["ok", "warning", "warning", "warning"]
     found = doctor(scene.child(JOURNAL_KEY_STORE="s3://no-such-bucket-anywhere"))
     assert found["store"][0] == "failed"
     assert "NoSuchBucket" in found["store"][1]

@@ -72,6 +72,7 @@ fn enable_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Er
 fn wrap_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     let (user, name) = named(session, arguments)?;
     unshared(session, &name)?;
+    unshared_beside(session, &name)?;
     let cache = session.cache()?;
     if cache.wrapping().0 == 0 {
         return Err(Error::BadArgument(
@@ -101,6 +102,7 @@ fn wrap_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Erro
 fn shred_key(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> {
     let (user, name) = named(session, arguments)?;
     unshared(session, &name)?;
+    unshared_beside(session, &name)?;
     let uid = &name.uid;
     let (shredded, evicted) = changed(session, &name, "deleted", |store, object, timeout| {
         store.shred(object, timeout)
@@ -139,25 +141,38 @@ fn named<'a>(session: &Session, arguments: &Arguments<'a>) -> Result<(UserId<'a>
     Ok((user, session.named_key(user, uid.as_str())?.name()?))
 }
 
-/// Refuses where the row of another key names the object too, or the one that is beside it while it is replaced: what is done
-/// to it is done to both.
+/// Refuses where the row of another key names the object too: what is done to it is done to both.
 fn unshared(session: &Session, name: &KeyName) -> Result<(), Error> {
+    refuse_shared(session, name, &name.object, "the object of")
+}
+
+/// Refuses where the row of another key names the object that is beside this key's while it is wrapped: wrapping writes that,
+/// and shredding deletes it.
+fn unshared_beside(session: &Session, name: &KeyName) -> Result<(), Error> {
+    match beside(&name.object) {
+        Ok(beside) => refuse_shared(
+            session,
+            name,
+            &beside,
+            "what is written beside the object of",
+        ),
+        Err(_) => Ok(()),
+    }
+}
+
+fn refuse_shared(
+    session: &Session,
+    name: &KeyName,
+    object: &ObjectName,
+    what: &str,
+) -> Result<(), Error> {
     let rows = Rows::new(&session.config.schema);
-    let refused = |object: &ObjectName, what| match rows.is_named_by_another(
-        &session.connection,
-        object,
-        &name.uid,
-    )? {
+    match rows.is_named_by_another(&session.connection, object, &name.uid)? {
         true => Err(Error::BadArgument(format!(
             "the row of another key names {what} key {}",
             name.uid
         ))),
         false => Ok(()),
-    };
-    refused(&name.object, "the object of")?;
-    match beside(&name.object) {
-        Ok(beside) => refused(&beside, "what is written beside the object of"),
-        Err(_) => Ok(()),
     }
 }
 
