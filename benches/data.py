@@ -6,6 +6,8 @@ import sqlite3
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "s3_files/journals/keys/master/"
@@ -71,6 +73,18 @@ def write_database(path, keys, rows, length):
             "INSERT INTO journal_entries VALUES (?, ?, ?, ?, ?, 0)", (row, f"oseh_je_{row}", user, keys.uid(user), token)
         )
     connection.commit()
+    connection.close()
+
+
+def write_bound(path, keys):
+    """A table `bound` beside the entries of a database: the same under the context of each row's id, by docs/guards.md."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE bound (id INTEGER PRIMARY KEY, uid TEXT, user_id INTEGER, key_uid TEXT, token TEXT)")
+        for row, user, body in connection.execute("SELECT id, user_id, body FROM drafts").fetchall():
+            hkdf = HKDF(SHA256(), 32, None, b"journal_crypt context 1\0drafts.body:%d" % row)
+            subkey = base64.urlsafe_b64encode(hkdf.derive(base64.urlsafe_b64decode(keys.objects[user])))
+            token = Fernet(subkey).encrypt(body.encode()).decode()
+            connection.execute("INSERT INTO bound VALUES (?, ?, ?, ?, ?)", (row, f"oseh_je_{row}", user, keys.uid(user), token))
     connection.close()
 
 

@@ -16,7 +16,7 @@ from statistics import median
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
 # What is published: its parts, the rows that each has to have, and where the numbers go.
-MAIN = {"scans", "calls", "pair", "library", "memory", "s3"}, 100_000, "results.json", "bench"
+MAIN = {"scans", "context", "calls", "pair", "library", "memory", "s3"}, 100_000, "results.json", "bench"
 HOSTS = {"hosts", "peers", "page"}, 10_000, "hosts.json", "hosts"
 KINDS = (  # what is compared, and how the chart names it
     ("floor", "floor: copy + primitives"),
@@ -127,6 +127,10 @@ def pages(rounds):
 
 def figures(results):
     """(what, value) of everything that is not a scan."""
+    if "context" in results:
+        m = {name: median(numbers) for name, numbers in results["context"].items()}
+        decrypt, encrypt = (m[f"{way}, bound"] - m[way] for way in ("decrypt", "encrypt"))
+        yield "a context, at 300 B", f"{decrypt:+.2f} µs to decrypt, {encrypt:+.2f} to encrypt"
     if "calls" in results:
         m = {name: median(numbers) for name, numbers in results["calls"].items()}
         over = m["extension"] - m["copy"] - m["primitives"]

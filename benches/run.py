@@ -29,7 +29,7 @@ import cryptography
 import page
 import peers
 import scans as everywhere
-from data import ROOT, Keys, write_database
+from data import ROOT, Keys, write_bound, write_database
 
 sys.path.insert(0, str(ROOT / "tests"))
 from servers.faults import Latency, always  # noqa: E402
@@ -38,6 +38,9 @@ from servers.rclone import Rclone  # noqa: E402
 
 USERS, LENGTHS = 1_000, (300, 1_024, 4_096)
 DECRYPT, DECRYPT_COPY = "journal_decrypt(user_id, key_uid, token)", "copied(user_id, key_uid, token)"
+CONTEXT = "'drafts.body:' || id"
+DECRYPT_BOUND = f"journal_decrypt(user_id, key_uid, token, {CONTEXT})"
+ENCRYPT_BOUND = f"journal_encrypt(user_id, body, NULL, {CONTEXT})"
 ENCRYPT, ENCRYPT_COPY = "journal_encrypt(user_id, body)", "copied(user_id, body)"
 
 
@@ -52,7 +55,7 @@ def main():
     options = parser.parse_args()
     Worker.program, Worker.library = build_worker(), options.library.resolve()
     parts = {
-        "scans": scans, "hosts": hosts, "peers": alternatives, "page": pages, "calls": single_calls, "pair": pair,
+        "scans": scans, "context": context, "hosts": hosts, "peers": alternatives, "page": pages, "calls": single_calls, "pair": pair,
         "library": library, "memory": memory, "s3": s3,
     }  # fmt: skip
     results = about(options)
@@ -103,6 +106,23 @@ def scans(data, options):
                 }),
             }
     return results
+
+
+def context(data, options):
+    """What a context adds to scans of 300 B: beside the same scans without one, which make its text as well."""
+    database, length = data.database(LENGTHS[0]), f"length({CONTEXT})"
+    write_bound(database, data.keys)
+    with Worker(data.store, database) as worker:
+        scans = {
+            "decrypt, bound": f"SELECT sum(length({DECRYPT_BOUND}) + {length}) FROM bound",
+            "decrypt": f"SELECT sum(length({DECRYPT}) + {length}) FROM journal_entries",
+            "encrypt, bound": f"SELECT sum(length({ENCRYPT_BOUND}) + {length}) FROM drafts",
+            "encrypt": f"SELECT sum(length({ENCRYPT}) + {length}) FROM drafts",
+        }
+        assert worker("sum", scans["decrypt, bound"]) == worker("sum", scans["decrypt"])
+        return in_turns(options.rounds, options.rows, {
+            name: lambda sql=sql: worker("scan", sql) for name, sql in scans.items()
+        })
 
 
 def hosts(data, options):
