@@ -177,7 +177,8 @@ fn a_load_whose_question_an_authorizer_hides_ends_no_scope() {
     Process::with_directory().run(|| {
         let (journal, _) = journal();
         let nonce = begin(&journal, 7);
-        let questions: [(&str, fn(AuthAction<'_>) -> bool); 5] = [
+        type IsHidden = fn(AuthAction<'_>) -> bool;
+        let questions: [(&str, IsHidden); 5] = [
             ("all", |_| true),
             ("SELECT", |action| matches!(action, AuthAction::Select)),
             ("PRAGMA", |action| {
