@@ -1,7 +1,7 @@
 """Makes the packages in dist/ out of built libraries: `dist.py TARGET=LIBRARY…`, a target being a Rust triple.
 
-For each target a wheel and a release archive, for all of them one npm package, and beside them the bill of materials and
-SHA256SUMS. The same libraries give the same bytes.
+For each target a wheel and a release archive, for all of them one npm package, and beside them what package lists and
+install.sh need, the bill of materials and SHA256SUMS. The same libraries give the same bytes.
 """
 
 import gzip
@@ -17,6 +17,8 @@ import sys
 import tarfile
 import tomllib
 from pathlib import Path
+
+from listing import formula, sqlpkg
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
@@ -92,6 +94,11 @@ def archive(path, files):
             tar.addfile(member, io.BytesIO(content))
 
 
+def checksum(name):
+    """The SHA-256 of a file in dist/."""
+    return hashlib.sha256((DIST / name).read_bytes()).hexdigest()
+
+
 def scripts():
     return {f"sql/{script.name}": script.read_bytes() for script in SCRIPTS}
 
@@ -157,9 +164,13 @@ def main(built):
         archive(DIST / f"{NAME}-{VERSION}-{name}-rqlite.tar.gz", loadable)
         libraries[node_platform] = library
     npm(libraries)
+    archives = {PLATFORMS[target][0]: f"{NAME}-{VERSION}-{PLATFORMS[target][0]}.tar.gz" for target in built}
+    (DIST / "sqlpkg.json").write_text(sqlpkg(PACKAGE, archives))
+    (DIST / f"{NAME}.rb").write_text(formula(PACKAGE, archives, checksum))
+    shutil.copy(ROOT / "packaging" / "install.sh", DIST)
     sbom = subprocess.run([sys.executable, ROOT / "packaging" / "sbom.py"], stdout=subprocess.PIPE, check=True)
     (DIST / f"{NAME}-{VERSION}.cdx.json").write_bytes(sbom.stdout)
-    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(DIST.iterdir())]
+    sums = [f"{checksum(file.name)}  {file.name}\n" for file in sorted(DIST.iterdir())]
     (DIST / "SHA256SUMS").write_text("".join(sums))
     print("".join(sums), end="")
 

@@ -27,7 +27,8 @@ def test_every_file_is_named_with_its_checksum():
     there = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in DIST.iterdir()}
     del there["SHA256SUMS"]
     assert named == there
-    assert len(named) == 6  # wheel, npm package, release archive, one for rqlite, crate, bill of materials
+    # wheel, npm package, release archive, one for rqlite, crate, sqlpkg's and Homebrew's, install.sh, bill of materials
+    assert len(named) == 9
 
 
 def test_rqlites_archive_holds_the_library_alone_and_all_packages_hold_the_same_one():
