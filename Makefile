@@ -8,7 +8,7 @@ SHELL := bash
 .NOTPARALLEL:
 .PHONY: build demo quick test test-sqlites system-sqlite test-rqlite check schedules soak cold bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
   sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind openssl qemu arm64-cipher \
-  test-platform test-musl test-arm64 test-windows musl mingw wine dist-all
+  docs recording test-platform test-musl test-arm64 test-windows musl mingw wine dist-all
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -43,6 +43,7 @@ ASAN_TESTS := $(patsubst %,tests/%.py,sql/test_differential sql/test_interop sql
   keys/test_shred)
 
 DENY    := target/tools/bin/cargo-deny
+MDBOOK  := target/tools/bin/mdbook
 
 # SQLites for the Rust host's tests: the oldest that we take, and the last but one that lets a module go before its tables.
 # Each is brought by a version of Go's driver.
@@ -219,6 +220,12 @@ deny: $(DENY)  ## Check licences, sources and banned crates with cargo-deny, whi
 advisories: $(DENY)  ## Ask the RustSec database about the dependencies; needs GitHub
 	@$(DENY) check advisories
 
+docs: $(MDBOOK)  ## Build the site from docs/ into target/book, with mdBook, which takes minutes to build
+	@$(MDBOOK) build docs
+
+recording: build sqlite3-shell  ## Record the demo anew: docs/demo.svg
+	@$(MAKE) --no-print-directory --silent demo | grep -v '^ *\(Compiling\|Finished\)' | docs/record.py "make demo" > target/demo.svg && mv target/demo.svg docs/demo.svg
+
 sbom:  ## Write the software bill of materials: target/sbom.cdx.json
 	@python3 packaging/sbom.py > target/sbom.cdx.json && echo target/sbom.cdx.json
 
@@ -353,6 +360,11 @@ $(ASAN)/runtime.so: | nightly
 # Five minutes of one processor; it is kept.
 $(DENY):
 	cargo install --locked --version 0.20.2 --root target/tools --target-dir target/tools/build cargo-deny
+	@rm -rf target/tools/build
+
+# As cargo-deny; it is kept too.
+$(MDBOOK):
+	cargo install --locked --version 0.4.52 --root target/tools --target-dir target/tools/build mdbook
 	@rm -rf target/tools/build
 
 rqlited:

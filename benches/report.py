@@ -3,8 +3,8 @@
     python benches/report.py RESULTS
 
 Prints the tables. They are published where all their parts ran on rows enough: the scans beside Python and what is not a
-scan, with `results.json` and `chart.svg` beside this file; the hosts, other Fernets and rqlite, with `hosts.json`. The README
-has a place for each.
+scan, with `results.json` and `chart.svg` beside this file; the hosts, other Fernets and rqlite, with `hosts.json`. docs/speed.md has
+a place for each.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
+PAGE = HERE.parent / "docs" / "speed.md"
 # What is published: its parts, the rows that each has to have, and where the numbers go.
 MAIN = {"scans", "context", "calls", "pair", "library", "memory", "s3"}, 100_000, "results.json", "bench"
 HOSTS = {"hosts", "peers", "page"}, 10_000, "hosts.json", "hosts"
@@ -37,8 +37,8 @@ def main():
         if results["rows"] >= rows and parts <= results.keys():
             shutil.copyfile(source, HERE / file)
             if place == "bench":
-                (HERE / "chart.svg").write_text(chart(results))
-                text = f"![Microseconds for each entry of a scan](benches/chart.svg)\n\n{text}"
+                PAGE.with_name("chart.svg").write_text(chart(results))
+                text = f"![Microseconds for each entry of a scan](chart.svg)\n\n{text}"
             publish(place, text)
 
 
@@ -212,14 +212,14 @@ text {{ fill: #e6edf3 }}
 
 
 def publish(place, text):
-    """Puts what was measured between the README's markers."""
-    page = README.read_text()
+    """Puts what was measured between the page's markers."""
+    page = PAGE.read_text()
     begin, end = f"<!-- {place}:begin -->", f"<!-- {place}:end -->"
     before, found, rest = page.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"README.md lacks its markers, {begin} and {end}")
-    README.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+        raise SystemExit(f"docs/speed.md lacks its markers, {begin} and {end}")
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 if __name__ == "__main__":

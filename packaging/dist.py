@@ -75,11 +75,10 @@ def glibc(library):
 
 
 def readme(title):
-    """The head of README.md, and what its section `title` says about the installation."""
-    text = (ROOT / "README.md").read_text()
-    head = text.split("\n## ")[0]
-    [section] = re.findall(rf"^### {title}\n.*?(?=^##)", text, re.MULTILINE | re.DOTALL)
-    return f"{head}\n{section[1:]}The functions, errors and settings are in the README of {PACKAGE['repository']}.\n"
+    """The head of README.md, and what the page of the host `title` says about the installation."""
+    head = re.split(r"^(?:!\[|## )", (ROOT / "README.md").read_text(), flags=re.MULTILINE)[0]
+    page = (ROOT / "docs" / "hosts" / f"{title.lower()}.md").read_text()
+    return f"{head}#{page}\nThe functions, errors and settings are in docs/ of {PACKAGE['repository']}.\n"
 
 
 def archive(path, files):

@@ -1,4 +1,4 @@
-//! What each outcome of a fetch means: one table, which README's "What happens when" follows.
+//! What each outcome of a fetch means: one table, which docs/behaviour.md follows.
 
 use crate::error::Error;
 use crate::id::KeyName;

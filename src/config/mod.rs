@@ -1,7 +1,7 @@
 //! The environment -> [`Config`], once; no other file reads the environment.
 //!
 //! Configuration never comes from SQL: an injected statement must not be able to point the key store
-//! elsewhere. Variables are those of README's table; a value that cannot be read fails the load and
+//! elsewhere. Variables are those of docs/configuration.md; a value that cannot be read fails the load and
 //! names its variable, never its content.
 
 use std::cell::RefCell;

@@ -15,7 +15,7 @@ from botocore.exceptions import EndpointProviderError
 from child import Child
 from conftest import LIBRARY, ROOT, Database
 
-from documents.test_readme import rows
+from documents.test_book import rows
 
 PAGE = (ROOT / "docs" / "aws.md").read_text()
 #: (names, what is done with them) of each row.

@@ -1,6 +1,8 @@
 """The demo shows what it says, and fails when what it claims does not hold."""
 
+import html
 import os
+import re
 import shutil
 import subprocess
 
@@ -31,6 +33,18 @@ def test_the_demo_is_short_and_ends_with_its_claims(tmp_path):
     assert [line[0] for line in lines[-4:]] == ["✓"] * 4
     for key in (tmp_path / "target/demo/keys").rglob("oseh_ujmk_*"):
         assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_recording_shows_what_the_demo_does(tmp_path):
+    recorded = (ROOT / "docs" / "demo.svg").read_text()
+    shown = [html.unescape(line) for line in re.findall(r"<text [^>]*>(.*)</text>", recorded)]
+
+    def steady(lines):
+        """The lines without what is new each time."""
+        return [re.sub(r"oseh_ujmk_\w+|gAAAAA[\w-]*", "…", line.rstrip()) for line in lines]
+
+    assert shown[0] == "$ make demo" and steady(shown[1:]) == steady(run_demo(tmp_path).stdout.splitlines())
+    assert "<script" not in recorded
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import shutil
 
 from conftest import LIBRARY, PREFIX, ROOT
 
-from .readme import blocks
-from .test_readme import run_sql
+from .book import blocks
+from .test_book import run_sql
 
 GUARDS = (ROOT / "docs" / "guards.md").read_text()
 

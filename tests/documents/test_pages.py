@@ -1,5 +1,6 @@
 """What the pages point at is there: files and folders that they name, and the places that their links lead to."""
 
+import importlib
 import re
 
 import pytest
@@ -8,7 +9,7 @@ from conftest import ROOT
 
 # The change log names what was there at its time.
 PAGES = [
-    page for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("tests/*.md")])
+    page for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("tests/*.md")])
     if page.name != "CHANGELOG.md"
 ]  # fmt: skip
 
@@ -38,6 +39,25 @@ def wrong(page, text):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_points_at_is_there(page):
     assert wrong(page, page.read_text()) == []
+
+
+def test_the_site_has_every_page_once():
+    docs = ROOT / "docs"
+    listed = re.findall(r"\]\((.*?)\)", (docs / "SUMMARY.md").read_text())
+    assert sorted(listed) == sorted(str(page.relative_to(docs)) for page in docs.glob("**/*.md") if page.name != "SUMMARY.md")
+
+
+def test_a_link_out_of_the_site_leads_to_the_repository(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    outside = importlib.import_module("outside").outside
+    text = "[a](../sql/schema.sql) [b](../install.md#go) [c](errors.md) [d](../../src/) [e](https://example.org/../x)"
+    assert outside("hosts/go.md", text, "https://example.org/r") == (
+        "[a](../sql/schema.sql) [b](../install.md#go) [c](errors.md) [d](https://example.org/r/blob/main/src) [e](https://example.org/../x)"
+    )
+
+
+def test_the_readme_is_read_in_a_minute():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `make dist` made, what README says of its installation, and a place where nothing else is installed."""
+"""What `make dist` made, what docs/hosts/ say of its installation, and a place where nothing else is installed."""
 
 import os
 import platform
@@ -11,10 +11,10 @@ import tomllib
 
 import pytest
 from conftest import ROOT, SQLITE3
-from documents.readme import README, blocks, matches, section
+from documents.book import blocks, matches
 
 if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-    pytest.skip("README's packages are those for Linux on x86-64", allow_module_level=True)
+    pytest.skip("the packages are those for Linux on x86-64", allow_module_level=True)
 
 DIST = ROOT / "dist"
 PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
@@ -54,11 +54,11 @@ def run(command, folder, **env):
 
 
 class Example:
-    """The blocks of one language's part of the section Install."""
+    """The blocks of a host's page."""
 
     def __init__(self, title):
-        part = re.search(rf"^### {title}\n(.*?)(?=^### |\Z)", section(README, "Install"), re.MULTILINE | re.DOTALL)
-        self._blocks = [(language, lines) for language, _, lines in blocks(part[1])]
+        page = (ROOT / "docs" / "hosts" / f"{title.lower()}.md").read_text()
+        self._blocks = [(language, lines) for language, _, lines in blocks(page)]
 
     def code(self, language):
         """The sources of its blocks in this language, and what they show that they print."""
@@ -76,7 +76,7 @@ class Example:
 
 
 def unpack(folder):
-    """Does what README's first block says: unpacks the release archive, and opens a database in the shell."""
+    """Does what the shell's page says: unpacks the release archive, and opens a database in the shell."""
     (folder / "programs").mkdir()
     (folder / "programs" / "sqlite3").symlink_to(SQLITE3)
     shutil.copy(release_archive(), folder)

@@ -9,7 +9,6 @@ import zipfile
 
 import pytest
 from conftest import ROOT
-from documents.readme import README
 
 from .built import DIST, PACKAGE, made, members, release_archive, run
 
@@ -57,7 +56,7 @@ def test_all_packages_but_rqlites_hold_the_schema_the_recipes_and_the_licences()
 def test_the_library_needs_no_more_than_the_glibc_that_is_named(library):
     needed = run(["readelf", "--version-info", "--dynamic", "--wide", library], library.parent)
     versions = {tuple(map(int, version.split("."))) for version in re.findall(r"Name: GLIBC_([\d.]+)", needed)}
-    assert f"any glibc from {'.'.join(map(str, max(versions)))} on" in README
+    assert f"any glibc from {'.'.join(map(str, max(versions)))} on" in (ROOT / "docs" / "install.md").read_text()
     assert f"-manylinux_{'_'.join(map(str, max(versions)))}_x86_64" in made("*.whl").name
     libraries = set(re.findall(r"Shared library: \[(\w+)", needed))
     assert libraries <= {"libc", "libm", "libdl", "libpthread", "ld"}

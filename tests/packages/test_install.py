@@ -12,7 +12,7 @@ import venv
 
 import pytest
 from conftest import ROOT, TARGET
-from documents.readme import matches
+from documents.book import matches
 from hosts.drivers import BUILT, COMMANDS, NODE, build
 
 from .built import PACKAGE, PATH, Example, made, release_archive, run, unpack

@@ -95,7 +95,7 @@ def test_a_required_scope_is_that_of_the_one_user_of_a_sealer(application, keys)
 
 
 def test_each_error_word_has_a_class(application, keys):
-    table = (ROOT / "README.md").read_text().split("\n## Errors\n")[1].split("\n## ")[0]
+    table = (ROOT / "docs" / "errors.md").read_text()
     words = sorted(line.split("`")[1] for line in table.splitlines() if line.startswith("| `"))
     application(
         f"assert.deepEqual(Object.values(journal).map((value) => value?.word).filter(Boolean).sort(), {words});"

@@ -1,4 +1,4 @@
-"""rqlite takes its archive of `make dist` as it is: README's block for it, run."""
+"""rqlite takes its archive of `make dist` as it is: its page's block, run."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ def test_a_node_takes_its_archive(program, tmp_path):
     command, _ = Example("rqlite").only("sh")
     shutil.copy(release_archive("-rqlite"), tmp_path)
     http, raft = Port(), Port()
-    # README's command, on ports of ours.
+    # The page's command, on ports of ours.
     rqlited = tmp_path / "rqlited"
     rqlited.write_text(
         f'#!/bin/sh\nexec "{program}" -http-addr {LOOPBACK}:{http.number} -raft-addr {LOOPBACK}:{raft.number} "$@"\n'

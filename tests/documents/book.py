@@ -1,10 +1,26 @@
-"""README.md by its sections and fenced blocks."""
+"""README.md and the pages of docs/ that belong together, by their sections and fenced blocks."""
 
 import re
 
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+# In this order the examples are one session.
+PAGES = (
+    "start", "functions", "errors", "configuration", "keys", "behaviour", "monitor", "protection", "speed", "limits", "upgrade",
+    "building", "faq",
+)  # fmt: skip
+
+
+def demoted(text):
+    """The page with each heading one level lower, so that pages can stand in one text; comments in blocks are none."""
+    return "".join(
+        part if part.startswith("```") else re.sub("^#+ ", r"#\g<0>", part, flags=re.MULTILINE)
+        for part in re.split(r"(^```.*?^```\n)", text, flags=re.MULTILINE | re.DOTALL)
+    )
+
+
+BOOK = "\n".join(demoted((ROOT / "docs" / f"{page}.md").read_text()) for page in PAGES)
 
 
 def blocks(text):

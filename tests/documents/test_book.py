@@ -1,11 +1,11 @@
-"""README.md says what is so: its examples run, and its reference names what there is.
+"""README and the pages of docs/ say what is so: their examples run, and the reference names what there is.
 
-Its fenced blocks are run in their order, in one directory: `sh` by bash, `python` by Python, `sql` by the sqlite3
-shell. (Those of its section Install are run by packages/test_install.py, each with its package alone.) The SQL blocks between
+Fenced blocks are run in their order, in one directory: `sh` by bash, `python` by Python, `sql` by the sqlite3
+shell. (Those of docs/hosts/ are run by packages/test_install.py, each with its package alone.) The SQL blocks between
 two others are one session of the shell. Comments at the start of a line, right below a line of code, are what the code
 prints; `…` stands for any characters, and `-- Error:` begins the text of an error.
 
-Each check takes the text of the README and gives a sentence for each thing that is wrong, so that the last test can
+Each check takes the text of the pages and gives a sentence for each thing that is wrong, so that the last test can
 hand it a text that is.
 """
 
@@ -20,7 +20,7 @@ import pytest
 from conftest import LIBRARY, ROOT, SQLITE3, run_shell
 from sql.script import Case, errors_by_line, with_marks
 
-from .readme import README, blocks, matches, section
+from .book import BOOK, README, blocks, matches, section
 
 # With everything that can be registered.
 ADMIN = {"JOURNAL_ADMIN": "1"}
@@ -112,8 +112,6 @@ def wrong_examples(text, folder):
     shutil.copy(LIBRARY, folder / f"journal_crypt{LIBRARY.suffix}")
     env = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     wrong, session = [], []
-    install = section(text, "Install")
-    text = text.replace(install, "\n" * install.count("\n"), 1)
     for language, first, lines in [*blocks(text), ("end", 0, [])]:
         if language == "sql":
             session.append((first, lines))
@@ -210,7 +208,7 @@ def wrong_variables(text):
     existing.discard("JOURNAL_STREAM")  # systemd's, which the doctor does not take for a misspelling
     table = rows(section(text, "Configuration"))
     documented = {name for cells in table for name in re.findall(r"`([A-Z_0-9]+)`", cells[0])}
-    # README has those of AWS that most need; docs/aws.md has all.
+    # The page has those of AWS that most need; docs/aws.md has all.
     elsewhere = {name for name in re.findall(r"`(AWS_[A-Z_0-9]+)`", (ROOT / "docs" / "aws.md").read_text())}
     wrong = differences(documented | elsewhere & existing, existing, "the variable")
     config = json.loads(ask("SELECT journal_config()", {})[0][0])
@@ -245,7 +243,7 @@ def wrong_observations(text, database, key_store):
 
 
 def wrong_log_lines(text):
-    """The lines of SQLite's log: in the source `{…}` stands for what differs, in the README `…` does."""
+    """The lines of SQLite's log: in the source `{…}` stands for what differs, on the page `…` does."""
     source = "\n".join(file.read_text() for file in (ROOT / "src").rglob("*.rs"))
     written = set(re.findall(r'\.log\(\s*format_args!\(\s*"([^"]*)"', source))
     told = [line for cells in rows(part(section(text, "What to watch"), "The log")) for line in re.findall("`([^`]*)`", cells[0])]
@@ -269,22 +267,23 @@ def wrong_picture(text):
 # ---- The tests --------------------------------------------------------------------------------------------------
 
 
-def test_the_examples_give_what_they_show(tmp_path):
-    assert wrong_examples(README, tmp_path / "new") == []
+@pytest.mark.parametrize("text", [README, BOOK], ids=["README", "pages"])
+def test_the_examples_give_what_they_show(text, tmp_path):
+    assert wrong_examples(text, tmp_path / "new") == []
 
 
 @pytest.mark.parametrize("check", [wrong_functions, wrong_card, wrong_errors, wrong_variables, wrong_log_lines, wrong_picture])
 def test_the_reference_names_what_there_is(check):
-    assert check(README) == []
+    assert check(BOOK) == []
 
 
 def test_every_row_that_operators_watch_is_named(database, key_store):
-    assert wrong_observations(README, database, key_store) == []
+    assert wrong_observations(BOOK, database, key_store) == []
 
 
 def changed(correct, wrong):
-    assert correct in README
-    return README.replace(correct, wrong, 1)
+    assert correct in BOOK
+    return BOOK.replace(correct, wrong, 1)
 
 
 @pytest.mark.parametrize(
