@@ -62,6 +62,8 @@ DIST_FILE  := $(DIST_BUILD)/$(TARGET)/release/$(DIST_NAME)
 DIST_CARGO  = cd packaging && PATH="$(DIST_TOOLS)/bin:$$PATH" CARGO_TARGET_DIR=$(DIST_BUILD) \
   RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/source --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo \
     $(if $(findstring musl,$(TARGET)),-Ctarget-feature=-crt-static)"
+# zig links programs for musl without a loader of libraries, unless it is told.
+DIST_PROGRAM = -- $(if $(findstring musl,$(TARGET)),-Clink-arg=-dynamic)
 DIST_OPTIONS = --manifest-path ../Cargo.toml --release --locked --target $(TARGET)$(if $(findstring linux-gnu,$(TARGET)),.$(GLIBC))
 # For packages of several platforms, a TARGET=LIBRARY for each.
 DIST_LIBRARIES ?= $(TARGET)=$(DIST_FILE)
@@ -247,17 +249,16 @@ dist-all: build-tools mingw $(DIST_TOOLS)/ready  ## Make the packages with the l
 	$(MAKE) --no-print-directory dist-packages DIST_LIBRARIES="$(foreach target,$(DIST_TARGETS),$(target)=$(DIST_BUILD)/$(target)/release/$(if \
 	  $(findstring windows,$(target)),journal_crypt.dll,libjournal_crypt.so))"
 
-# No path of this machine gets into the library. In packaging/, since zig gives the headers below the directory that it
-# runs in by relative paths, which build scripts do not find.
+# The library, and the operator's tool beside it. No path of this machine gets into them. In packaging/, since zig gives the
+# headers below the directory that it runs in by relative paths, which build scripts do not find.
 dist-library: build-tools $(DIST_TOOLS)/ready
 	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild zigbuild,cargo build) --lib $(DIST_OPTIONS)
+	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild,cargo) rustc -p journal-crypt $(DIST_OPTIONS) $(DIST_PROGRAM)
 
 # Another platform's library in the Rust host, both of them built here: the behaviour script,
-# threads, interrupts, and the reasons of a refused load. zig links programs for musl without a loader of libraries,
-# unless it is told.
+# threads, interrupts, and the reasons of a refused load.
 test-platform: dist-library $(VENV)/ready
-	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild,cargo) rustc --example host $(DIST_OPTIONS) \
-	  -- $(if $(findstring musl,$(TARGET)),-Clink-arg=-dynamic)
+	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild,cargo) rustc --example host $(DIST_OPTIONS) $(DIST_PROGRAM)
 	@PLATFORM=$(TARGET) RUNNER="$(RUNNER)" $(VENV)/bin/python -m pytest tests/hosts/test_behaviour.py -k rusqlite
 
 test-musl: musl  ## Run the behaviour script on musl, which is Alpine's C library

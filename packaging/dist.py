@@ -1,4 +1,5 @@
-"""Makes the packages in dist/ out of built libraries: `dist.py TARGET=LIBRARY…`, a target being a Rust triple.
+"""Makes the packages in dist/ out of built libraries: `dist.py TARGET=LIBRARY…`, a target being a Rust triple. The operator's
+tool is the file `journal-crypt`, or `journal-crypt.exe`, beside the library.
 
 For each target a wheel and a release archive, for all of them one npm package, and beside them what package lists and
 install.sh need, the bill of materials and SHA256SUMS. The same libraries give the same bytes.
@@ -48,15 +49,19 @@ PLATFORMS = {
 PROCESSORS = {0x3E: "x86_64", 0xB7: "aarch64", 0x8664: "x86_64", 0x01000007: "x86_64", 0x0100000C: "aarch64"}
 
 
-def built_for(library):
-    """What release archives call the platform that a library is for, read from the library itself."""
-    content = library.read_bytes()
+def tool(library):
+    return library.with_name("journal-crypt.exe" if library.suffix == ".dll" else "journal-crypt")
+
+
+def built_for(file):
+    """What release archives call the platform that a library or a program is for, read from the file itself."""
+    content = file.read_bytes()
 
     def number(at, size):
         return int.from_bytes(content[at : at + size], "little")
 
     if content[:4] == b"\x7fELF":
-        needed = subprocess.run(["readelf", "--dynamic", "--wide", library], capture_output=True, text=True, check=True)
+        needed = subprocess.run(["readelf", "--dynamic", "--wide", file], capture_output=True, text=True, check=True)
         system, processor = "linux-musl" if "[libc.so]" in needed.stdout else "linux", number(18, 2)
     elif content[:2] == b"MZ":
         system, processor = "windows", number(number(0x3C, 4) + 4, 2)
@@ -67,9 +72,9 @@ def built_for(library):
     return f"{system}-{PROCESSORS.get(processor, hex(processor))}"
 
 
-def glibc(library):
-    """The newest version of glibc's symbols that a library asks for, as `2.17`."""
-    told = subprocess.run(["readelf", "--version-info", "--wide", library], capture_output=True, text=True, check=True)
+def glibc(*files):
+    """The newest version of glibc's symbols that any of the files asks for, as `2.17`."""
+    told = subprocess.run(["readelf", "--version-info", "--wide", *files], capture_output=True, text=True, check=True)
     versions = re.findall(r"\bName: GLIBC_([\d.]+)", told.stdout)
     return max(versions, key=lambda version: [int(part) for part in version.split(".")])
 
@@ -89,7 +94,7 @@ def archive(path, files):
         for name, content in sorted(files.items()):
             member = tarfile.TarInfo(name)
             member.size, member.mtime = len(content), EPOCH
-            member.mode = 0o755 if "journal_crypt." in name else 0o644
+            member.mode = 0o755 if re.search(r"\bjournal(_crypt\.|-crypt(\.exe)?$)", name) else 0o644
             tar.addfile(member, io.BytesIO(content))
 
 
@@ -112,6 +117,9 @@ def wheel(platform, library):
     for licence in LICENCES:
         shutil.copy(licence, STAGE)
     shutil.copy(library, STAGE / "sqlite_journal_crypt" / f"journal_crypt{library.suffix}")
+    (STAGE / "scripts").mkdir()
+    shutil.copyfile(tool(library), STAGE / "scripts" / tool(library).name)
+    (STAGE / "scripts" / tool(library).name).chmod(0o755)
     (STAGE / "sqlite_journal_crypt" / "sql").mkdir()
     for script in SCRIPTS:
         shutil.copy(script, STAGE / "sqlite_journal_crypt" / "sql")
@@ -142,8 +150,9 @@ def npm(libraries):
 
 def main(built):
     for target, library in built.items():
-        if (found := built_for(library)) != PLATFORMS[target][0]:
-            raise SystemExit(f"{library} is for {found}, not for {target}")
+        for file in (library, tool(library)):
+            if (found := built_for(file)) != PLATFORMS[target][0]:
+                raise SystemExit(f"{file} is for {found}, not for {target}")
     DIST.mkdir(exist_ok=True)
     for old in DIST.iterdir():
         if old.suffix != ".crate":
@@ -152,13 +161,14 @@ def main(built):
     for target, library in built.items():
         name, wheel_platform, node_platform = PLATFORMS[target]
         if "{glibc}" in wheel_platform:
-            needed = glibc(library)
+            needed = glibc(library, tool(library))
             print(f"{target} needs glibc {needed}")
             wheel_platform = wheel_platform.format(glibc=needed.replace(".", "_"))
         wheel(wheel_platform, library)
         loadable = {f"journal_crypt{library.suffix}": library.read_bytes()}
+        program = {tool(library).name: tool(library).read_bytes()}
         licences = {licence.name: licence.read_bytes() for licence in LICENCES}
-        archive(DIST / f"{NAME}-{VERSION}-{name}.tar.gz", {**loadable, **licences, **scripts()})
+        archive(DIST / f"{NAME}-{VERSION}-{name}.tar.gz", {**loadable, **program, **licences, **scripts()})
         # Nothing but the library: rqlite loads every file of an archive, and refuses one with folders.
         archive(DIST / f"{NAME}-{VERSION}-{name}-rqlite.tar.gz", loadable)
         libraries[node_platform] = library

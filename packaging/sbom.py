@@ -5,11 +5,10 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NAME = "sqlite-journal-crypt"
+NAME, TOOL = "sqlite-journal-crypt", "journal-crypt"
 
-# The operator's tool is another program, which links the library nowhere.
-lock = [p for p in tomllib.loads((ROOT / "Cargo.lock").read_text())["package"] if p["name"] != "journal-crypt"]
-own = next(package for package in lock if package["name"] == NAME)
+lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
+own, tool = (next(package for package in lock if package["name"] == name) for name in (NAME, TOOL))
 
 
 def reference(package):
@@ -33,9 +32,11 @@ print(json.dumps({
     "version": 1,
     "metadata": {"component": {"type": "library", "name": NAME, "version": own["version"], "bom-ref": reference(own)}},
     "components": [
+        {"type": "application", "name": TOOL, "version": tool["version"], "bom-ref": reference(tool)},
+    ] + [
         {"type": "library", "name": package["name"], "version": package["version"], "purl": reference(package),
          "bom-ref": reference(package), "hashes": [{"alg": "SHA-256", "content": package["checksum"]}]}
-        for package in lock if package is not own
+        for package in lock if package not in (own, tool)
     ],
     "dependencies": [
         {"ref": reference(package), "dependsOn": sorted({dependency(text) for text in package.get("dependencies", [])})}

@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 const AFTER: &str = "\
-The extension's file is looked for beside this program. Where the keys are is told by the extension's own variables, \
-JOURNAL_KEY_STORE and the rest. What makes keys needs JOURNAL_ADMIN=create, what destroys them JOURNAL_ADMIN=1.
+The extension's file is looked for beside this program, and where install.sh or pip put it. Where the keys are is told by \
+the extension's own variables, JOURNAL_KEY_STORE and the rest. What makes keys needs JOURNAL_ADMIN=create, what destroys \
+them JOURNAL_ADMIN=1.
 
 On rqlite, rows are read over HTTP and all cryptography is done here: no node needs the extension, and no text or key is \
 ever sent to one.
@@ -39,7 +40,7 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) rqlite: Vec<String>,
-    /// The extension's file, if it is not beside this program
+    /// The extension's file, if it was not installed with this program
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) extension: Option<PathBuf>,
     /// Which columns hold tokens [default: journal-crypt.toml, or the shipped schema]

@@ -1,13 +1,16 @@
 """What `make dist` made, what docs/hosts/ say of its installation, and a place where nothing else is installed."""
 
+import json
 import os
 import platform
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
 import tomllib
+from contextlib import closing
 
 import pytest
 from conftest import ROOT, SQLITE3
@@ -83,3 +86,15 @@ def unpack(folder):
     source, shown = Example("Shell").only("sh")
     printed = run(["bash", "-euc", source], folder, PATH=f"{folder / 'programs'}:{os.defpath}")
     assert shown and matches(shown, printed.splitlines())
+
+
+def finds_its_library(tool, folder):
+    """An installed operator's tool loads the library that was installed with it: nobody names one."""
+    path, keys = folder / "tool.db", folder / "keys"
+    with closing(sqlite3.connect(path)) as journal:
+        journal.executescript((ROOT / "sql" / "schema.sql").read_text())
+    keys.mkdir()
+    told = json.loads(run([tool, "--db", path, "--json", "doctor"], folder, JOURNAL_KEY_STORE=f"file://{keys}"))
+    assert {"configuration", "cipher"} < {check["name"] for check in told["checks"]}
+    path.unlink()
+    keys.rmdir()

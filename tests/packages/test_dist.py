@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -13,12 +14,22 @@ from conftest import ROOT
 from .built import DIST, PACKAGE, made, members, release_archive, run
 
 
+TOOL = f"sqlite_journal_crypt-{PACKAGE['version']}.data/scripts/journal-crypt"
+
+
 @pytest.fixture
 def library(tmp_path):
     """The library of the release archive, as a file."""
     [(name, content)] = members(release_archive("-rqlite")).items()
     (tmp_path / name).write_bytes(content)
     return tmp_path / name
+
+
+@pytest.fixture
+def tool(tmp_path):
+    """The operator's tool of the release archive, as a file."""
+    (tmp_path / "journal-crypt").write_bytes(members(release_archive())["journal-crypt"])
+    return tmp_path / "journal-crypt"
 
 
 def test_every_file_is_named_with_its_checksum():
@@ -39,6 +50,12 @@ def test_rqlites_archive_holds_the_library_alone_and_all_packages_hold_the_same_
         assert wheel.read("sqlite_journal_crypt/journal_crypt.so") == library
 
 
+def test_release_archive_and_wheel_hold_the_same_tool_which_may_be_run():
+    with tarfile.open(release_archive()) as tar, zipfile.ZipFile(made("*.whl")) as wheel:
+        assert tar.extractfile("journal-crypt").read() == wheel.read(TOOL)
+        assert [tar.getmember("journal-crypt").mode, wheel.getinfo(TOOL).external_attr >> 16 & 0o777] == [0o755, 0o755]
+
+
 def test_all_packages_but_rqlites_hold_the_schema_the_recipes_and_the_licences():
     scripts = {file.name: file.read_bytes() for file in ROOT.glob("sql/*.sql") if file.name != "demo.sql"}
     licences = {file.name: file.read_bytes() for file in ROOT.glob("LICENSE-*")}
@@ -53,14 +70,14 @@ def test_all_packages_but_rqlites_hold_the_schema_the_recipes_and_the_licences()
         assert all(files[of_licences + name] == text for name, text in licences.items())
 
 
-def test_the_library_needs_no_more_than_the_glibc_that_is_named(library):
-    needed = run(["readelf", "--version-info", "--dynamic", "--wide", library], library.parent)
+def test_library_and_tool_need_no_more_than_the_glibc_that_is_named(library, tool):
+    needed = run(["readelf", "--version-info", "--dynamic", "--wide", library, tool], library.parent)
     versions = {tuple(map(int, version.split("."))) for version in re.findall(r"Name: GLIBC_([\d.]+)", needed)}
     assert f"any glibc from {'.'.join(map(str, max(versions)))} on" in (ROOT / "docs" / "install.md").read_text()
     assert f"-manylinux_{'_'.join(map(str, max(versions)))}_x86_64" in made("*.whl").name
     libraries = set(re.findall(r"Shared library: \[(\w+)", needed))
     assert libraries <= {"libc", "libm", "libdl", "libpthread", "ld"}
-    assert "NODELETE" in needed
+    assert "NODELETE" in run(["readelf", "--dynamic", library], library.parent)
 
 
 def test_the_library_exports_its_entry_point_alone_and_takes_no_sqlite_from_elsewhere(library):
@@ -71,12 +88,18 @@ def test_the_library_exports_its_entry_point_alone_and_takes_no_sqlite_from_else
     assert b"SQLite format 3\0" not in library.read_bytes()
 
 
-def test_a_library_of_another_platform_is_refused_before_anything_is_made(library):
+def test_a_library_or_a_tool_of_another_platform_is_refused_before_anything_is_made(library, tool):
     before = {file: file.stat().st_mtime_ns for file in DIST.iterdir()}
     for target in ("aarch64-unknown-linux-gnu", "x86_64-unknown-linux-musl", "x86_64-pc-windows-gnu", "aarch64-apple-darwin"):
         made_of = [sys.executable, ROOT / "packaging/dist.py", f"{target}={library}"]
         done = subprocess.run(made_of, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (1, f"{library} is for linux-x86_64, not for {target}\n")
+    content = bytearray(tool.read_bytes())
+    content[18] = 0xB7  # ARM64, as ELF numbers processors
+    tool.write_bytes(content)
+    made_of = [sys.executable, ROOT / "packaging/dist.py", f"x86_64-unknown-linux-gnu={library}"]
+    done = subprocess.run(made_of, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"{tool} is for linux-aarch64, not for x86_64-unknown-linux-gnu\n")
     assert {file: file.stat().st_mtime_ns for file in DIST.iterdir()} == before
 
 

@@ -15,7 +15,7 @@ from conftest import ROOT, TARGET
 from documents.book import matches
 from hosts.drivers import BUILT, COMMANDS, NODE, build
 
-from .built import PACKAGE, PATH, Example, made, release_archive, run, unpack
+from .built import PACKAGE, PATH, Example, finds_its_library, made, release_archive, run, unpack
 
 
 @pytest.fixture
@@ -81,6 +81,15 @@ def test_the_wheel_says_what_cannot_load_extensions(python, tmp_path):
     )
 
 
+def test_the_wheels_tool_finds_the_wheels_library(python, tmp_path):
+    tool = python.with_name("journal-crypt")
+    assert run([tool, "--version"], tmp_path) == f"journal-crypt {PACKAGE['version']}\n"
+    finds_its_library(tool, tmp_path)
+    # As pipx has it: the program in another folder is a link.
+    (tmp_path / "journal-crypt").symlink_to(tool)
+    finds_its_library(tmp_path / "journal-crypt", tmp_path)
+
+
 ASYNC = {
     "aiosqlite": """
         connection = await aiosqlite.connect(":memory:")
@@ -126,6 +135,10 @@ def test_the_wheel_gives_the_paths_of_its_scripts(python, tmp_path):
 
 def test_the_shell_loads_it(unpacked):
     assert (unpacked / "journal_crypt.so").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_tool_beside_it_loads_it(unpacked):
+    finds_its_library(unpacked / "journal-crypt", unpacked)
 
 
 def test_a_new_release_unpacked_over_a_loaded_library_leaves_the_process_the_old_one(unpacked):
