@@ -31,7 +31,8 @@ READ_ALL = "SELECT uid, journal_decrypt(user_id, key_uid, token) FROM journal_en
 
 
 class Bucket:
-    """The keys' bucket on a real server, and the user that nodes read it as: GetObject and ListBucket, no more."""
+    """The keys' bucket on a real server, and the user that nodes read it as: GetObject, ListBucket and, on a server that
+    is not Amazon's, ListBucketVersions, no more."""
 
     def __init__(self, server):
         self.server, self.bucket = server, f"journal-{uuid.uuid4().hex}"
@@ -42,7 +43,7 @@ class Bucket:
         allow = {"Effect": "Allow", "Principal": {"AWS": [self.reader.arn]}}
         policy = {"Version": "2012-10-17", "Statement": [
             {**allow, "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{self.bucket}/*"},
-            {**allow, "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{self.bucket}"},
+            {**allow, "Action": ["s3:ListBucket", "s3:ListBucketVersions"], "Resource": f"arn:aws:s3:::{self.bucket}"},
         ]}
         response = self.s3.put_bucket_policy(self.bucket, policy)
         assert response.status < 300, response
