@@ -79,6 +79,16 @@ MUSL_LOADER := /lib/ld-musl-x86_64.so.1
 WINDOWS     := x86_64-pc-windows-gnu
 WINE        := /usr/lib/wine/wine64
 
+# What is asked of them: every function, keys made, changed and destroyed on both stores, and what is in the packages.
+PLATFORM_TESTS := $(patsubst %,tests/%.py,hosts/test_behaviour keys/test_rotate keys/test_shred keys/test_disable keys/test_wrap \
+  stores/test_files packages/test_platform)
+
+# What that takes: Debian's names, and a program or a file of each.
+MUSL_PARTS    := musl=$(MUSL_LOADER)
+ARM64_PARTS    = qemu-user-static=$(QEMU_ARM64) libc6-arm64-cross=$(ARM64_ROOT)/lib/libc.so.6 libgcc-s1-arm64-cross=$(ARM64_ROOT)/lib/libgcc_s.so.1
+MINGW_PARTS   := gcc-mingw-w64-x86-64=x86_64-w64-mingw32-gcc
+WINDOWS_PARTS := $(MINGW_PARTS) wine64=$(WINE)
+
 LIBRARY := $(or $(CARGO_TARGET_DIR),target)/release/libjournal_crypt.$(SUFFIX)
 
 build: build-tools  ## Build the extension, ./journal_crypt.so, and the operator's tool, ./journal-crypt (the default)
@@ -115,9 +125,9 @@ check: build-tools  ## Run what CI runs: formatting, lints, documentation, expor
 	@$(MAKE) --no-print-directory symbols demo
 	@if command -v $(RQLITED) >/dev/null; then $(MAKE) --no-print-directory test-rqlite; \
 	else echo "test-rqlite: left out, there is no $(RQLITED) here"; fi
-	@for platform in "test-musl musl $(MUSL_LOADER)" "test-windows wine64 $(WINE)"; do \
-	  set -- $$platform; \
-	  if command -v $$3 >/dev/null; then $(MAKE) --no-print-directory $$1 || exit 1; else echo "$$1: left out, there is no $$2 here"; fi; \
+	@for platform in "test-musl $(MUSL_PARTS)" "test-arm64 $(ARM64_PARTS)" "test-windows $(WINDOWS_PARTS)"; do \
+	  target=$${platform%% *}; $(call missing_parts,$${platform#* }); \
+	  if [ -z "$$missing" ]; then $(MAKE) --no-print-directory $$target || exit 1; else echo "$$target: left out, not here:$$missing"; fi; \
 	done
 	@$(MAKE) --no-print-directory deny schedules test-sqlites
 	@$(MAKE) --no-print-directory test
@@ -144,22 +154,20 @@ $(SQLITES)/%/libsqlite3.so: tests/host/sqlite.c | $(VENV)/ready build-tools
 	@ln -sf libsqlite3.so $@.0
 
 qemu:
-	@missing=; command -v $(QEMU_ARM64) >/dev/null || missing+=" qemu-user-static"; \
-	[ -e $(ARM64_ROOT)/lib/libc.so.6 ] || missing+=" libc6-arm64-cross"; \
-	[ -e $(ARM64_ROOT)/lib/libgcc_s.so.1 ] || missing+=" libgcc-s1-arm64-cross"; $(install_missing)
+	@$(call missing_parts,$(ARM64_PARTS)); $(install_missing)
 	@rustc --print target-libdir --target $(ARM64) | xargs test -d || rustup target add $(ARM64)
 
 musl:
-	@missing=; [ -e $(MUSL_LOADER) ] || missing=" musl"; $(install_missing)
+	@$(call missing_parts,$(MUSL_PARTS)); $(install_missing)
 	@rustc --print target-libdir --target $(MUSL) | xargs test -d || rustup target add $(MUSL)
 
 mingw:
-	@missing=; command -v x86_64-w64-mingw32-gcc >/dev/null || missing=" gcc-mingw-w64-x86-64"; $(install_missing)
+	@$(call missing_parts,$(MINGW_PARTS)); $(install_missing)
 	@rustc --print target-libdir --target $(WINDOWS) | xargs test -d || rustup target add $(WINDOWS)
 
 # With the function that Wine 8 lacks, beside the program that needs it.
 wine: mingw
-	@missing=; [ -e $(WINE) ] || missing=" wine64"; $(install_missing)
+	@$(call missing_parts,$(WINDOWS_PARTS)); $(install_missing)
 	@mkdir -p $(DIST_BUILD)/$(WINDOWS)/release/examples
 	@x86_64-w64-mingw32-gcc -O1 -shared -o $(DIST_BUILD)/$(WINDOWS)/release/examples/bcryptprimitives.dll \
 	  tests/hosts/wine/bcryptprimitives.c -ladvapi32
@@ -255,11 +263,12 @@ dist-library: build-tools $(DIST_TOOLS)/ready
 	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild zigbuild,cargo build) --lib $(DIST_OPTIONS)
 	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild,cargo) rustc -p journal-crypt $(DIST_OPTIONS) $(DIST_PROGRAM)
 
-# Another platform's library in the Rust host, both of them built here: the behaviour script,
-# threads, interrupts, and the reasons of a refused load.
+# Another platform's library in the Rust host, both of them built here. Packed first, since what the host is built with is
+# built anew.
 test-platform: dist-library $(VENV)/ready
+	@DIST=$(CURDIR)/target/dist-platform/$(TARGET) $(DIST_TOOLS)/bin/python packaging/dist.py $(TARGET)=$(DIST_FILE) >/dev/null
 	@$(DIST_CARGO) $(if $(findstring linux,$(TARGET)),cargo-zigbuild,cargo) rustc --example host $(DIST_OPTIONS) $(DIST_PROGRAM)
-	@PLATFORM=$(TARGET) RUNNER="$(RUNNER)" $(VENV)/bin/python -m pytest tests/hosts/test_behaviour.py -k rusqlite
+	@DIST=$(CURDIR)/target/dist-platform/$(TARGET) PLATFORM=$(TARGET) RUNNER="$(RUNNER)" $(VENV)/bin/python -m pytest $(PLATFORM_TESTS)
 
 test-musl: musl  ## Run the behaviour script on musl, which is Alpine's C library
 	@$(MAKE) --no-print-directory test-platform TARGET=$(MUSL)
@@ -311,6 +320,9 @@ endef
 export COUNT_TESTS
 
 # ---- What the targets need ----
+
+# Sets $$missing to the packages of NAME=FILE of which there is no such file or program.
+missing_parts = missing=; for part in $(1); do command -v $${part\#*=} >/dev/null || [ -e $${part\#*=} ] || missing+=" $${part%%=*}"; done
 
 # Ends the recipe unless all packages named in $$missing are, or can be, installed.
 define install_missing

@@ -22,7 +22,7 @@ from pathlib import Path
 from listing import formula, sqlpkg
 
 ROOT = Path(__file__).resolve().parent.parent
-DIST = ROOT / "dist"
+DIST = Path(os.environ.get("DIST", ROOT / "dist"))
 STAGE = ROOT / "target" / "dist-stage"
 PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
 NAME, VERSION = PACKAGE["name"], PACKAGE["version"]
@@ -153,7 +153,7 @@ def main(built):
         for file in (library, tool(library)):
             if (found := built_for(file)) != PLATFORMS[target][0]:
                 raise SystemExit(f"{file} is for {found}, not for {target}")
-    DIST.mkdir(exist_ok=True)
+    DIST.mkdir(parents=True, exist_ok=True)
     for old in DIST.iterdir():
         if old.suffix != ".crate":
             old.unlink()

@@ -26,6 +26,8 @@ PREFIX = "s3_files/journals/keys/master/"
 
 #: A test whose programs are this machine's own.
 native = pytest.mark.skipif(bool(PLATFORM), reason="its programs are this machine's")
+#: A test of rights and owners as Unix has them.
+unix = pytest.mark.skipif(WINDOWS, reason="Windows has other rights")
 
 # Its fixtures are every test's: the servers, and key stores on them.
 pytest_plugins = ["stores"]

@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 
 import pytest
-from conftest import ROOT, Database
+from conftest import PLATFORM, ROOT, Database, native
 from cryptography.fernet import Fernet
 from servers import faults
 from servers.proxy import FaultProxy
@@ -34,6 +34,8 @@ HOSTS = {
     "sqlite-jdbc 3.34": "3.34.0",
     "gunicorn": None,
 }
+if PLATFORM:
+    HOSTS = {"rusqlite": None}  # which is built for it
 
 
 def expanded(value):
@@ -153,7 +155,7 @@ INTERRUPTS = {
 }
 
 
-@pytest.mark.parametrize("host", INTERRUPTS)
+@pytest.mark.parametrize("host", [host for host in INTERRUPTS if host in HOSTS])
 def test_a_driver_s_interrupt_ends_a_call_that_waits(host, database, key):
     with FaultProxy("127.0.0.1", 1) as proxy:  # its upstream is never asked
         proxy.faults = faults.always(faults.BlackHole())
@@ -200,6 +202,7 @@ def test_sql_loads_nothing_more_once_the_host_has_loaded_it(host, database, key_
     assert answer == {"error": ["SQLITE_ERROR", "not authorized"]}
 
 
+@native
 def test_an_sqlite_before_3_34_refuses_the_load(database, key_store):
     with start("sqlite-jdbc 3.32", database, key_store.env) as driver:
         answer = driver.ask(on="first", sql="SELECT 1", parameters=[])

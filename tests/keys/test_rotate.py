@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from conftest import LIBRARY, PREFIX, SQLITE3, native, run_shell
+from conftest import LIBRARY, PREFIX, SQLITE3, native, run_shell, unix
 from host import Host
 from servers.faults import ACCESS_DENIED, INTERNAL_ERROR, NO_SUCH_KEY, BlackHole, Close, always
 from stores import ADMIN, Folder, admin, rows
@@ -69,6 +69,7 @@ def test_a_rotation_can_be_interrupted_while_the_store_is_silent(users, bucket):
     assert rows(users) == []
 
 
+@unix
 def test_a_new_file_is_its_owner_s_alone(users, tmp_path):
     store = Folder(tmp_path / "keys")
     with admin(users, store) as host:

@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from conftest import LIBRARY, PREFIX, new_key
+from conftest import LIBRARY, PREFIX, new_key, unix
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -237,6 +237,7 @@ def test_a_key_that_is_disabled_between_a_wraps_first_requests_stays_so(users, b
         assert bucket.read(uid) == raw
 
 
+@unix
 def test_a_file_keeps_its_owner_and_its_rights_when_it_is_wrapped(users, request, wrapping):
     with opened("directory", request) as folder, admin(users, folder, **wrapping.env(wrapping.first)) as host:
         folder.write("oseh_ujmk_1")
