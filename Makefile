@@ -231,7 +231,7 @@ advisories: $(DENY)  ## Ask the RustSec database about the dependencies; needs G
 	@$(DENY) check advisories
 
 docs: $(MDBOOK)  ## Build the site from docs/ into target/book, with mdBook, which takes minutes to build
-	@$(MDBOOK) build docs
+	@cd docs && ../$(MDBOOK) build  # there, since it finds outside.py from where it runs
 
 recording: build sqlite3-shell  ## Record the demo anew: docs/demo.svg
 	@$(MAKE) --no-print-directory --silent demo | grep -v '^ *\(Compiling\|Finished\)' | docs/record.py "make demo" > target/demo.svg && mv target/demo.svg docs/demo.svg
