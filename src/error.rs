@@ -67,6 +67,13 @@ pub enum Error {
         /// What the store said.
         reason: String,
     },
+    /// The key store did not say which objects it has.
+    Unlisted {
+        /// Whether the store refused; else trying again may help.
+        denied: bool,
+        /// What the store said, or what kept it from being asked.
+        reason: String,
+    },
     /// A key's object could not be changed.
     Undone {
         /// The key's label.
@@ -117,8 +124,12 @@ impl Error {
             Error::NotItem { .. } => "not_item",
             Error::StoreUnavailable { .. } => "store_unavailable",
             Error::StoreDenied { .. } => "store_denied",
-            Error::Undone { denied: true, .. } => "store_denied",
-            Error::Undone { denied: false, .. } => "store_unavailable",
+            Error::Undone { denied: true, .. } | Error::Unlisted { denied: true, .. } => {
+                "store_denied"
+            }
+            Error::Undone { denied: false, .. } | Error::Unlisted { denied: false, .. } => {
+                "store_unavailable"
+            }
             Error::NotConfigured => "not_configured",
             Error::BadArgument(_) => "bad_argument",
             Error::OutOfScope(_) => "out_of_scope",
@@ -182,6 +193,9 @@ impl fmt::Display for Error {
             Error::Undone {
                 key, what, reason, ..
             } => write!(f, "key {key} could not be {what}: {reason}"),
+            Error::Unlisted { reason, .. } => {
+                write!(f, "the key store's objects could not be listed: {reason}")
+            }
             Error::NotConfigured => f.write_str("JOURNAL_KEY_STORE is not set"),
             Error::BadArgument(sentence) => f.write_str(sentence),
             Error::OutOfScope(sentence) => f.write_str(sentence),
@@ -190,8 +204,8 @@ impl fmt::Display for Error {
                  (rqlite: a query at level none or weak), then write it as a literal",
             ),
             Error::ReplicatedKeys => f.write_str(
-                "every node would do this, and again at every replay of the log; do it in a sqlite3 shell \
-                 of your own, as docs/rqlite.md says",
+                "every node would do this, and again at every replay of the log; do it from outside, \
+                 with journal-crypt, as docs/rqlite.md says",
             ),
             Error::ReplicatedScope => f.write_str(
                 "the host shares its connections among its callers, so that a scope would be everybody's",

@@ -38,6 +38,7 @@
 //! journal_enable_key(user_id, key_uid)           -> JSON: it is there again
 //! journal_wrap_key(user_id, key_uid)             -> JSON: its object is kept under the wrapping key
 //! journal_shred_key(user_id, key_uid)            -> JSON receipt of an object that is gone
+//! journal_objects                                -> rows (name, bytes, modified_at, disabled) of all that the store has
 //! ```
 //!
 //! `user_id` is an INTEGER or TEXT of 1 to 255 bytes, compared exactly: `7` and `'7'` are two users.

@@ -87,14 +87,11 @@ pub(crate) enum Command {
     },
     /// Look whether every token can be read, and whether rows and objects belong together
     ///
-    /// Decrypts everything and shows nothing of it. Of a directory of keys it lists the files itself.
+    /// Decrypts everything and shows nothing of it. With JOURNAL_ADMIN=1 it lists the key store's objects too.
     Audit {
         /// These users alone
         #[arg(long = "user", value_name = "ID", num_args = 1..)]
         users: Vec<String>,
-        /// A file with the name of one object of the bucket in each line
-        #[arg(long, value_name = "FILE")]
-        listing: Option<PathBuf>,
     },
     /// Open a backup and prove that it could be restored: every token opens with the keys that exist now
     Drill {

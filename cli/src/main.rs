@@ -76,9 +76,7 @@ fn run(arguments: Arguments) -> Result<Report> {
             command::rewrap::known(&setting, &users)?;
             command::rewrap::run(&setting, &users)
         }
-        Command::Audit { users, listing } => {
-            command::audit::run(&setting, &ids(&users), listing.as_deref())
-        }
+        Command::Audit { users } => command::audit::run(&setting, &ids(&users)),
         Command::Erase { user, yes, receipt } => {
             command::erase::run(&setting, &journal::user(&user), yes, &receipt)
         }

@@ -93,6 +93,20 @@ impl Sealer {
         crate::command::doctor::told(&self.connection)
     }
 
+    /// The names of all objects of the key store, disabled ones too; `None` without the permission to list them.
+    pub(crate) fn objects(&self) -> Result<Option<Vec<String>>> {
+        let permitted =
+            "SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'journal_objects')";
+        if !self.connection.query_row(permitted, [], |row| row.get(0))? {
+            return Ok(None);
+        }
+        let mut statement = self
+            .connection
+            .prepare("SELECT name FROM journal_objects")?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(Some(names.collect::<rusqlite::Result<_>>()?))
+    }
+
     /// Refuses unless the function is there.
     pub(crate) fn require(&self, function: &str, permission: &str) -> Result<()> {
         match extension::has(&self.connection, function)? {

@@ -153,6 +153,9 @@ pub fn all(
     ];
     tables.extend(operate::tables(&session));
     tables.extend(counters::tables(&session));
+    if config.admin == Admin::All {
+        tables.push(admin::listing(&session));
+    }
     Ok((functions, tables))
 }
 

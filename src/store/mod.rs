@@ -104,6 +104,28 @@ pub trait KeyStore: Send + Sync {
     fn shred(&self, _name: &ObjectName, _timeout: Duration) -> Result<Shredded, StoreError> {
         Err(StoreError::lasting("this key store deletes no objects"))
     }
+
+    /// Every object whose name begins with `prefix`, those that are disabled too, in the order of their names. `timeout`
+    /// is for each of the requests that this takes.
+    ///
+    /// # Errors
+    /// As for `fetch`.
+    fn list(&self, _prefix: &str, _timeout: Duration) -> Result<Vec<Listed>, StoreError> {
+        Err(StoreError::lasting("this key store lists no objects"))
+    }
+}
+
+/// What a listing tells of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What rows name it by, of a disabled one too.
+    pub name: String,
+    /// How many bytes it holds.
+    pub bytes: u64,
+    /// When they were written, if the store tells.
+    pub modified_at: Option<SystemTime>,
+    /// It is hidden, and can be brought back.
+    pub disabled: bool,
 }
 
 /// What may be told of credentials.

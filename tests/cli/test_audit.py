@@ -4,6 +4,9 @@ import shutil
 import subprocess
 
 from conftest import PREFIX
+from stores import opened
+
+from .conftest import Journal
 
 
 def test_audit_of_a_sound_journal_finds_nothing(journal):
@@ -44,12 +47,41 @@ def test_audit_tells_lost_orphaned_broken_misrecorded_and_what_does_not_belong_t
     assert "journal_entries.token row 2, user 1, key oseh_ujmk_b: token_invalid, opens with oseh_ujmk_a\n" in text
 
 
-def test_a_listing_stands_for_a_bucket(journal):
+def test_a_bucket_is_listed_itself_and_a_disabled_object_is_there(tmp_path, request):
+    with opened("ceph versioned", request) as bucket:
+        journal = Journal(tmp_path)
+        journal.store = bucket
+        for user, uid in [(1, "oseh_ujmk_a"), (1, "oseh_ujmk_b"), (2, "oseh_ujmk_lost")]:
+            journal.add(user, uid)
+            bucket.write(uid, journal.keys[uid])
+        bucket.client.delete(bucket.name, PREFIX + "oseh_ujmk_b")
+        for version in bucket.client.list_versions(bucket.name, PREFIX + "oseh_ujmk_lost"):
+            bucket.client.delete(bucket.name, version.key, version.version_id)
+        bucket.write("oseh_ujmk_stray")
+        bucket.write("something else")
+        found = journal.json("audit", status=1)
+        assert found["objects_without_row"] == [PREFIX + "oseh_ujmk_stray"]
+        assert found["keys_without_object"] == ["oseh_ujmk_lost"]
+
+
+def test_of_one_user_no_others_objects_are_told(journal):
     journal.add(1, "oseh_ujmk_a")
-    (journal.folder / "listing").write_text(f"{PREFIX}oseh_ujmk_other\nsomething/else\n")
-    found = journal.json("audit", "--listing", "listing", status=1)
-    assert found["objects_without_row"] == [PREFIX + "oseh_ujmk_other"]
-    assert found["keys_without_object"] == ["oseh_ujmk_a"]
+    journal.add(2, "oseh_ujmk_lost")
+    journal.store.write("oseh_ujmk_stray")
+    for path in journal.store.root.rglob("oseh_ujmk_lost"):
+        path.unlink()
+    found = journal.json("audit", "--user", 1)
+    assert (found["objects_without_row"], found["keys_without_object"]) == (None, [])
+    found = journal.json("audit", "--user", 2, status=1)
+    assert (found["objects_without_row"], found["keys_without_object"]) == (None, ["oseh_ujmk_lost"])
+    assert "objects that no row names" not in journal.run("audit", "--user", 1)
+
+
+def test_without_the_permission_tokens_alone_are_looked_at(journal):
+    journal.add(1, "oseh_ujmk_a")
+    journal.store.write("oseh_ujmk_stray")
+    assert journal.run("audit", admin="create").endswith("objects were not listed: that needs JOURNAL_ADMIN=1\n")
+    assert journal.json("audit", admin="0")["objects_without_row"] is None
 
 
 def test_an_outage_is_unknown_and_never_lost(journal):

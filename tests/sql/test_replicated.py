@@ -56,9 +56,10 @@ MANAGE_KEYS = {
     "journal_enable_key": ["SELECT journal_enable_key(1, 'oseh_ujmk_1')"],
     "journal_wrap_key": ["SELECT journal_wrap_key(1, 'oseh_ujmk_1')"],
     "journal_shred_key": ["SELECT journal_shred_key(1, 'oseh_ujmk_1')"],
+    "journal_objects": ["SELECT * FROM journal_objects"],
 }
 MANAGE_SENTENCE = (
-    "replicated: every node would do this, and again at every replay of the log; do it in a sqlite3 shell of your own, "
+    "replicated: every node would do this, and again at every replay of the log; do it from outside, with journal-crypt, "
     "as docs/rqlite.md says"
 )
 # A scope on a connection that everybody is served by would be everybody's.

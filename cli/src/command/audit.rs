@@ -1,20 +1,18 @@
 //! `audit`: whether every token can be read, and whether rows and objects belong together. Changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
 use serde_json::{Value as Json, json};
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::journal::{json as as_json, shown};
 use crate::keys;
 use crate::progress::Progress;
 use crate::report::{Report, grouped};
 use crate::rows::{Batch, List, Part, TokenRow};
-use crate::sealer::Calls;
+use crate::sealer::{Calls, Sealer};
 use crate::work::{Setting, Worker};
 
 /// Findings that the text names one by one; the JSON has all.
@@ -40,47 +38,37 @@ pub(crate) struct Looked {
 }
 
 /// Objects and rows that do not belong together.
-#[derive(Default)]
 struct Strays {
-    objects: Vec<String>,
+    /// `None` where some users alone were asked for: what no row names is nobody's.
+    objects: Option<Vec<String>>,
     keys: Vec<String>,
-    looked: bool,
 }
 
-pub(crate) fn run(setting: &Setting, users: &[Value], listing: Option<&Path>) -> Result<Report> {
+pub(crate) fn run(setting: &Setting, users: &[Value]) -> Result<Report> {
     let looked = look(setting, users)?;
-    let strays = strays(setting, users, listing)?;
+    let strays = strays(setting, users)?;
     let mut report = looked.report();
-    if strays.looked {
-        let _ = writeln!(
-            report.text,
-            "{:>12}  objects that no row names",
-            grouped(strays.objects.len() as u64)
-        );
-        let _ = writeln!(
-            report.text,
-            "{:>12}  key rows that name no object",
-            grouped(strays.keys.len() as u64)
-        );
-        for stray in strays.objects.iter().chain(&strays.keys).take(SHOWN) {
-            let _ = writeln!(report.text, "  {stray}");
-        }
-    } else {
+    let Some(strays) = strays else {
         report
             .text
-            .push_str("objects were not listed: for a bucket, give --listing\n");
+            .push_str("objects were not listed: that needs JOURNAL_ADMIN=1\n");
+        report.json["objects_without_row"] = Json::Null;
+        report.json["keys_without_object"] = Json::Null;
+        return Ok(report);
+    };
+    let mut tell = |names: &[String], told: &str| {
+        let _ = writeln!(report.text, "{:>12}  {told}", grouped(names.len() as u64));
+        for name in names.iter().take(SHOWN) {
+            let _ = writeln!(report.text, "  {name}");
+        }
+        report.findings |= !names.is_empty();
+    };
+    if let Some(objects) = &strays.objects {
+        tell(objects, "objects that no row names");
     }
-    report.findings |= !strays.objects.is_empty() || !strays.keys.is_empty();
-    report.json["objects_without_row"] = if strays.looked {
-        strays.objects.into()
-    } else {
-        Json::Null
-    };
-    report.json["keys_without_object"] = if strays.looked {
-        strays.keys.into()
-    } else {
-        Json::Null
-    };
+    tell(&strays.keys, "key rows that name no object");
+    report.json["objects_without_row"] = strays.objects.into();
+    report.json["keys_without_object"] = strays.keys.into();
     Ok(report)
 }
 
@@ -245,100 +233,35 @@ impl Looked {
     }
 }
 
-/// Compares the key rows with the names of the objects: of a directory store as it is, of a bucket as a listing has it.
-fn strays(setting: &Setting, users: &[Value], listing: Option<&Path>) -> Result<Strays> {
-    let objects: BTreeSet<String> = match (listing, directory()) {
-        (Some(file), _) => {
-            let text = fs::read_to_string(file);
-            let text =
-                text.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
-            text.lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty())
-                .map(str::to_owned)
-                .collect()
-        }
-        (None, Some(root)) => {
-            let mut names = BTreeSet::new();
-            walk(&root, &root, &mut names)
-                .map_err(|error| Failure::Unreachable(format!("{}: {error}", root.display())))?;
-            names
-        }
-        (None, None) => return Ok(Strays::default()),
+/// Compares the key rows with the objects that there are; `None` where these may not be listed. The rows are read before
+/// and after, since keys come and go meanwhile: an object comes before its row, and goes before it.
+fn strays(setting: &Setting, users: &[Value]) -> Result<Option<Strays>> {
+    let journal = setting.place.open()?;
+    let before: HashSet<_> = keys::all(&*journal)?
+        .into_iter()
+        .map(|key| key.uid)
+        .collect();
+    let Some(objects) = Sealer::open(&setting.extension)?.objects()? else {
+        return Ok(None);
     };
-    let keys = keys::all(&*setting.place.open()?)?;
-    let named: BTreeSet<_> = keys
+    let objects: BTreeSet<_> = objects.into_iter().collect();
+    let keys = keys::all(&*journal)?;
+    let named: HashSet<_> = keys
         .iter()
         .filter_map(|key| key.object.as_deref())
         .collect();
-    // Something else may lie in the bucket.
-    let is_key = |name: &str| name.contains("oseh_ujmk_");
-    let asked = |user: &Value| users.is_empty() || users.contains(user);
-    Ok(Strays {
-        objects: objects
-            .iter()
-            .filter(|name| is_key(name) && !named.contains(name.as_str()))
-            .cloned()
-            .collect(),
+    // Something else may lie in the store.
+    let is_stray = |name: &&String| name.contains("oseh_ujmk_") && !named.contains(name.as_str());
+    let is_there = |object: &String| objects.contains(object);
+    Ok(Some(Strays {
+        objects: users
+            .is_empty()
+            .then(|| objects.iter().filter(is_stray).cloned().collect()),
         keys: keys
             .iter()
-            .filter(|key| {
-                asked(&key.user)
-                    && key
-                        .object
-                        .as_ref()
-                        .is_none_or(|object| !objects.contains(object))
-            })
+            .filter(|key| users.is_empty() || users.contains(&key.user))
+            .filter(|key| before.contains(&key.uid) && !key.object.as_ref().is_some_and(is_there))
             .map(|key| key.uid.clone())
             .collect(),
-        looked: true,
-    })
-}
-
-/// The directory of a directory store.
-fn directory() -> Option<PathBuf> {
-    let store = std::env::var("JOURNAL_KEY_STORE").ok()?;
-    store
-        .strip_prefix("file://")
-        .map(|path| PathBuf::from(percent_decoded(path)))
-}
-
-/// As the extension reads a file URL.
-fn percent_decoded(path: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = path.as_bytes();
-    while let [first, after @ ..] = rest {
-        let code = after
-            .get(..2)
-            .and_then(|code| std::str::from_utf8(code).ok());
-        match (
-            first,
-            code.and_then(|code| u8::from_str_radix(code, 16).ok()),
-        ) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn walk(root: &Path, folder: &Path, names: &mut BTreeSet<String>) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            walk(root, &path, names)?;
-        } else if let Ok(name) = path.strip_prefix(root) {
-            let name = name.to_string_lossy().replace('\\', "/");
-            // A disabled key's object is there, under another name.
-            names.insert(name.strip_suffix(".disabled").unwrap_or(&name).to_owned());
-        }
-    }
-    Ok(())
+    }))
 }

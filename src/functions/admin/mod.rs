@@ -5,9 +5,11 @@
 //! nobody used.
 
 mod creation;
+mod listing;
 mod object;
 
 pub(super) use creation::creating;
+pub(super) use listing::listing;
 pub(super) use object::destroying;
 
 use super::Session;

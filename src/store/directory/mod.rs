@@ -1,13 +1,14 @@
 //! Keys as files below a directory: the object's name is the path. A disabled one has `.disabled` behind its name.
 
 mod admin;
+mod listing;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Fetched, KeyStore, MOST_BYTES, Replaced, Shredded, StoreError};
+use super::{Fetched, KeyStore, Listed, MOST_BYTES, Replaced, Shredded, StoreError};
 use crate::id::ObjectName;
 use crate::secret::SecretBytes;
 
@@ -88,6 +89,10 @@ impl KeyStore for Directory {
 
     fn shred(&self, name: &ObjectName, _timeout: Duration) -> Result<Shredded, StoreError> {
         admin::shred(self, name)
+    }
+
+    fn list(&self, prefix: &str, _timeout: Duration) -> Result<Vec<Listed>, StoreError> {
+        listing::list(self, prefix)
     }
 }
 

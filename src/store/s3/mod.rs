@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod listing;
 mod origin;
 mod versions;
 
@@ -21,13 +22,16 @@ use super::credentials::Provider;
 use super::http::{Answer, Http};
 use super::retry::Retry;
 use super::signature::{header, sign};
-use super::{CredentialStatus, Fetched, KeyStore, Probed, Replaced, Shredded, StoreError};
+use super::{CredentialStatus, Fetched, KeyStore, Listed, Probed, Replaced, Shredded, StoreError};
 use crate::config::{Aws, Bucket, Config, ConfigError};
 use crate::id::ObjectName;
 use crate::stats::Stats;
 
 /// Enough for S3's error documents, which are some 300 bytes.
 const MOST_ERROR_BYTES: usize = 64 * 1024;
+
+/// Enough for a page of a listing, whose entries are some 500 bytes.
+const MOST_LISTING_BYTES: usize = 1024 * 1024;
 
 /// A bucket of key objects.
 pub struct S3 {
@@ -128,6 +132,10 @@ impl S3 {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        let most = match path {
+            "" => MOST_LISTING_BYTES,
+            _ => MOST_ERROR_BYTES,
+        };
         let (mut mended, mut renewed) = (false, false);
         loop {
             let url = self.url(path, query, &region)?;
@@ -140,7 +148,7 @@ impl S3 {
                 &credentials,
                 &region,
             )?;
-            let answer = self.http.send(request, MOST_ERROR_BYTES, deadline)?;
+            let answer = self.http.send(request, most, deadline)?;
             if !renewed
                 && blames_credentials(&answer)
                 && let Some(others) = self.credentials.renew(&credentials, deadline)?
@@ -231,6 +239,10 @@ impl KeyStore for S3 {
 
     fn shred(&self, name: &ObjectName, timeout: Duration) -> Result<Shredded, StoreError> {
         admin::shred(self, name, timeout)
+    }
+
+    fn list(&self, prefix: &str, timeout: Duration) -> Result<Vec<Listed>, StoreError> {
+        listing::list(self, prefix, timeout)
     }
 }
 

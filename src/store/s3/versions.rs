@@ -14,27 +14,34 @@ use crate::store::StoreError;
 use crate::store::http::Answer;
 
 /// Entries asked for in one page of a listing: few enough for the most that is read of an answer.
-const PAGE: &str = "25";
+const PAGE: u16 = 25;
 
-/// A page of S3's ListObjectVersions, or of ListObjectsV2
+/// What is to be listed, as a part of a query.
+pub(super) const VERSIONS: &str = "versions=";
+pub(super) const OBJECTS: &str = "list-type=2";
+
+/// A page of S3's ListObjectVersions, which names the next one by two markers, or of ListObjectsV2, which has a token for it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html>).
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Listing {
     pub(super) version: Vec<Entry>,
     pub(super) delete_marker: Vec<Entry>,
-    contents: Vec<Entry>,
+    pub(super) contents: Vec<Entry>,
     is_truncated: bool,
     next_key_marker: String,
     next_version_id_marker: String,
+    next_continuation_token: String,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Entry {
-    key: String,
+    pub(super) key: String,
     pub(super) version_id: String,
     pub(super) is_latest: bool,
+    pub(super) size: u64,
+    pub(super) last_modified: String,
 }
 
 /// What readers of a name find.
@@ -57,7 +64,8 @@ pub(super) fn versions(
     pages(s3, name, timeout).map_err(listed)
 }
 
-fn listed(error: StoreError) -> StoreError {
+/// A store that takes the request for one of an object has no list.
+pub(super) fn listed(error: StoreError) -> StoreError {
     match error {
         StoreError::Absent => StoreError::lasting("the store lists no objects"),
         error => error,
@@ -67,37 +75,47 @@ fn listed(error: StoreError) -> StoreError {
 /// As [`versions`]; [`StoreError::Absent`] of a store that takes the request for one of an object.
 fn pages(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<Option<Listing>, StoreError> {
     let mut found = Listing::default();
-    let mut markers = String::new();
-    loop {
-        let query = format!(
-            "max-keys={PAGE}&prefix={}&versions={markers}",
-            uri_encode(name.as_str(), true)
-        );
-        let answer = send(s3, Method::GET, "", &query, HeaderMap::new(), b"", timeout)?;
-        if answer.status == StatusCode::NOT_IMPLEMENTED && markers.is_empty() {
-            return Ok(None);
-        }
-        let page = Listing::of(&answer)?;
-        let of_this_name = |entries: Vec<Entry>| {
-            entries
-                .into_iter()
-                .filter(|entry| entry.key == name.as_str())
-        };
+    let name = name.as_str();
+    let kept = each_page(s3, VERSIONS, name, PAGE, timeout, &mut |page| {
+        let of_this_name =
+            |entries: Vec<Entry>| entries.into_iter().filter(|entry| entry.key == name);
         found.version.extend(of_this_name(page.version));
         found.delete_marker.extend(of_this_name(page.delete_marker));
         // What begins with the name sorts behind it.
-        if !page.is_truncated || page.next_key_marker.as_str() > name.as_str() {
-            return Ok(Some(found));
-        }
-        let next = format!(
-            "&key-marker={}&version-id-marker={}",
-            uri_encode(&page.next_key_marker, true),
-            uri_encode(&page.next_version_id_marker, true)
+        page.next_key_marker.as_str() <= name
+    })?;
+    Ok(kept.then_some(found))
+}
+
+/// Lists what begins with `prefix`, page by page, for as long as `take` wants more; whether the store lists what is asked
+/// for at all.
+pub(super) fn each_page(
+    s3: &S3,
+    what: &str,
+    prefix: &str,
+    size: u16,
+    timeout: Duration,
+    take: &mut dyn FnMut(Listing) -> bool,
+) -> Result<bool, StoreError> {
+    let mut from = String::new();
+    loop {
+        let query = format!(
+            "max-keys={size}&prefix={}&{what}{from}",
+            uri_encode(prefix, true)
         );
-        if next == markers {
+        let answer = send(s3, Method::GET, "", &query, HeaderMap::new(), b"", timeout)?;
+        if answer.status == StatusCode::NOT_IMPLEMENTED && from.is_empty() {
+            return Ok(false);
+        }
+        let page = Listing::of(&answer)?;
+        let next = page.next();
+        if !take(page) || next.is_empty() {
+            return Ok(true);
+        }
+        if next == from {
             return Err(StoreError::lasting("its listing does not end"));
         }
-        markers = next;
+        from = next;
     }
 }
 
@@ -133,7 +151,7 @@ pub(super) fn versioning_is_on(s3: &S3, timeout: Duration) -> Result<bool, Store
 /// Whether a store without versions lists the object. It sorts first of what begins with its name.
 pub(super) fn is_listed(s3: &S3, name: &ObjectName, timeout: Duration) -> Result<bool, StoreError> {
     let query = format!(
-        "list-type=2&max-keys={PAGE}&prefix={}",
+        "{OBJECTS}&max-keys={PAGE}&prefix={}",
         uri_encode(name.as_str(), true)
     );
     let answer = send(s3, Method::GET, "", &query, HeaderMap::new(), b"", timeout)?;
@@ -167,6 +185,19 @@ impl Listing {
             (_, true) => Seen::Nothing,
             (Some(marker), false) => Seen::Hidden(marker.version_id.clone()),
             (None, false) => Seen::Object,
+        }
+    }
+
+    /// What a query for the next page has besides; empty at the end.
+    fn next(&self) -> String {
+        match (self.is_truncated, self.next_continuation_token.as_str()) {
+            (false, _) => String::new(),
+            (true, "") => format!(
+                "&key-marker={}&version-id-marker={}",
+                uri_encode(&self.next_key_marker, true),
+                uri_encode(&self.next_version_id_marker, true)
+            ),
+            (true, token) => format!("&continuation-token={}", uri_encode(token, true)),
         }
     }
 
