@@ -116,12 +116,15 @@ mod tests {
     #[test]
     fn a_root_that_is_missing_is_no_empty_list() {
         let root = tempfile::tempdir().unwrap();
-        let unmounted = Directory::new(root.path().join("unmounted"));
-        assert_eq!(
-            list(&unmounted, ""),
-            Err(StoreError::lasting(
-                "the key store's directory is not there"
-            ))
-        );
+        fs::write(root.path().join("file"), "").unwrap();
+        for absent in ["unmounted", "file"] {
+            let store = Directory::new(root.path().join(absent));
+            assert_eq!(
+                list(&store, "keys/"),
+                Err(StoreError::lasting(
+                    "the key store's directory is not there"
+                ))
+            );
+        }
     }
 }

@@ -23,14 +23,20 @@ impl Directory {
         Self { root }
     }
 
-    /// The root without links. One that is missing is an unmounted disk, not a missing key.
+    /// The root without links. One that is missing, or is no directory, is an unmounted disk, not a missing key.
     fn root(&self) -> Result<PathBuf, StoreError> {
-        self.root
+        let absent = || StoreError::lasting("the key store's directory is not there");
+        let root = self
+            .root
             .canonicalize()
             .map_err(|error| match error.kind() {
                 ErrorKind::PermissionDenied => denied("its directory", "read"),
-                _ => StoreError::lasting("the key store's directory is not there"),
-            })
+                _ => absent(),
+            })?;
+        match root.is_dir() {
+            true => Ok(root),
+            false => Err(absent()),
+        }
     }
 }
 
