@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// The database file
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "rqlite")]
     pub(crate) db: Option<PathBuf>,
+    /// The file with the key tables, where they are not in the database: what JOURNAL_SCHEMA names
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "rqlite")]
+    pub(crate) keys: Option<PathBuf>,
     /// Nodes of a cluster, as http://host:4001; user and password may stand in it
     #[arg(
         long,
@@ -107,6 +110,9 @@ pub(crate) enum Command {
         /// The user
         #[arg(long, value_name = "ID")]
         user: String,
+        /// This old key alone, once no row is under it; without a receipt file
+        #[arg(long, value_name = "UID")]
+        key: Option<String>,
         /// Do not ask
         #[arg(long)]
         yes: bool,

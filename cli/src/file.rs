@@ -20,16 +20,26 @@ pub(crate) struct File {
 }
 
 impl File {
-    pub(crate) fn open(path: &Path, turn: &Arc<Mutex<()>>) -> Result<Self> {
-        Self::with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Arc::clone(turn))
+    pub(crate) fn open(path: &Path, keys: Option<&Path>, turn: &Arc<Mutex<()>>) -> Result<Self> {
+        Self::with(
+            path,
+            keys,
+            OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Arc::clone(turn),
+        )
     }
 
     /// A file that nobody writes.
-    pub(crate) fn open_backup(path: &Path) -> Result<Self> {
-        Self::with(path, OpenFlags::SQLITE_OPEN_READ_ONLY, Arc::default())
+    pub(crate) fn open_backup(path: &Path, keys: Option<&Path>) -> Result<Self> {
+        Self::with(path, keys, OpenFlags::SQLITE_OPEN_READ_ONLY, Arc::default())
     }
 
-    fn with(path: &Path, access: OpenFlags, turn: Arc<Mutex<()>>) -> Result<Self> {
+    fn with(
+        path: &Path,
+        keys: Option<&Path>,
+        access: OpenFlags,
+        turn: Arc<Mutex<()>>,
+    ) -> Result<Self> {
         let connect = || -> rusqlite::Result<Connection> {
             let connection =
                 Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -43,8 +53,26 @@ impl File {
             Ok(connection)
         };
         let connection = connect().map_err(|error| Failure::from(error).of(path.display()))?;
+        if let Some(keys) = keys {
+            attach(&connection, keys, "key_tables")?;
+        }
         Ok(Self { connection, turn })
     }
+}
+
+/// Attaches the file with the key tables. No others may be in the way of what our statements name without a schema.
+pub(crate) fn attach(connection: &Connection, keys: &Path, schema: &str) -> Result<()> {
+    let failed = |error| Failure::from(error).of(keys.display());
+    connection
+        .execute("ATTACH ? AS ?", (keys.to_string_lossy(), schema))
+        .map_err(failed)?;
+    let own = "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name IN ('s3_files', 'user_journal_master_keys'))";
+    if connection.query_row(own, [], |row| row.get(0))? {
+        return Err(Failure::Usage(
+            "the database has key tables of its own: leave --keys out".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 impl Journal for File {

@@ -46,10 +46,11 @@ pub(crate) trait Journal: Send {
 /// What `--db` or `--rqlite` named.
 #[derive(Clone)]
 pub(crate) enum Place {
-    /// A file, and whose turn it is to write to it, so that our own threads do not wait for SQLite's lock in its steps.
-    File(PathBuf, Arc<Mutex<()>>),
-    /// A copy of a database that nobody writes.
-    Backup(PathBuf),
+    /// A file, the one with its key tables if that is another, and whose turn it is to write, so that our own threads do
+    /// not wait for SQLite's lock in its steps.
+    File(PathBuf, Option<PathBuf>, Arc<Mutex<()>>),
+    /// A copy of a database that nobody writes, and the one with its key tables.
+    Backup(PathBuf, Option<PathBuf>),
     /// Nodes.
     Cluster(Arc<Cluster>),
 }
@@ -58,8 +59,8 @@ impl Place {
     /// A connection of the calling thread.
     pub(crate) fn open(&self) -> Result<Box<dyn Journal>> {
         Ok(match self {
-            Self::File(path, turn) => Box::new(File::open(path, turn)?),
-            Self::Backup(path) => Box::new(File::open_backup(path)?),
+            Self::File(path, keys, turn) => Box::new(File::open(path, keys.as_deref(), turn)?),
+            Self::Backup(path, keys) => Box::new(File::open_backup(path, keys.as_deref())?),
             Self::Cluster(cluster) => Box::new(Arc::clone(cluster)),
         })
     }
@@ -75,8 +76,16 @@ impl Place {
     /// The file, for a command that works on files alone.
     pub(crate) fn file(&self, otherwise: &str) -> Result<&PathBuf> {
         match self {
-            Self::File(path, _) | Self::Backup(path) => Ok(path),
+            Self::File(path, ..) | Self::Backup(path, _) => Ok(path),
             Self::Cluster(_) => Err(Failure::Refused(otherwise.to_owned())),
+        }
+    }
+
+    /// The file with the key tables, where they are in another.
+    pub(crate) fn keys(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(_, keys, _) | Self::Backup(_, keys) => keys.as_ref(),
+            Self::Cluster(_) => None,
         }
     }
 }

@@ -61,7 +61,7 @@ fn run(arguments: Arguments) -> Result<Report> {
     progress::heed_interrupts()
         .map_err(|error| Failure::Refused(format!("Ctrl-C cannot be heeded: {error}")))?;
     let place = match &command {
-        Command::Drill { backup } => Place::Backup(backup.clone()),
+        Command::Drill { backup } => Place::Backup(backup.clone(), options.keys.clone()),
         _ => place(&options)?,
     };
     let setting = setting(options, place)?;
@@ -77,9 +77,15 @@ fn run(arguments: Arguments) -> Result<Report> {
             command::rewrap::run(&setting, &users)
         }
         Command::Audit { users } => command::audit::run(&setting, &ids(&users)),
-        Command::Erase { user, yes, receipt } => {
-            command::erase::run(&setting, &journal::user(&user), yes, &receipt)
-        }
+        Command::Erase {
+            user,
+            key: Some(uid),
+            yes,
+            ..
+        } => command::erase::old_key(&setting, &journal::user(&user), &uid, yes),
+        Command::Erase {
+            user, yes, receipt, ..
+        } => command::erase::run(&setting, &journal::user(&user), yes, &receipt),
         Command::Disable { user } => {
             command::pause::run(&setting, &journal::user(&user), Pause::Disable)
         }
@@ -97,7 +103,7 @@ fn run(arguments: Arguments) -> Result<Report> {
 
 fn place(options: &Options) -> Result<Place> {
     Ok(match (&options.db, options.rqlite.as_slice()) {
-        (Some(path), _) => Place::File(path.clone(), Arc::default()),
+        (Some(path), _) => Place::File(path.clone(), options.keys.clone(), Arc::default()),
         (None, []) => {
             return Err(Failure::Usage(
                 "name a database with --db FILE or --rqlite URL".to_owned(),

@@ -46,6 +46,36 @@ pub(crate) fn coloured(text: &str, colour: Colour) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
+/// How many characters a line has: of a terminal as many as that is wide, elsewhere as many as there are.
+pub(crate) fn columns() -> usize {
+    terminal_size::terminal_size_of(std::io::stdout())
+        .map_or(usize::MAX, |(width, _)| usize::from(width.0))
+}
+
+/// A text in lines of at most so many characters, broken behind a space or a comma where there is one.
+pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
+    const LEAST: usize = 20;
+    let width = width.max(LEAST);
+    let mut lines = Vec::new();
+    let mut rest: Vec<char> = text.chars().collect();
+    while rest.len() > width {
+        let end = rest[..=width]
+            .iter()
+            .rposition(|c| *c == ' ')
+            .filter(|place| *place > 0)
+            .or_else(|| Some(rest[..width].iter().rposition(|c| *c == ',')? + 1))
+            .unwrap_or(width);
+        let left = rest.split_off(end);
+        lines.push(rest.into_iter().collect());
+        rest = left;
+        if rest.first() == Some(&' ') {
+            rest.remove(0);
+        }
+    }
+    lines.push(rest.into_iter().collect());
+    lines
+}
+
 /// `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -62,6 +92,18 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_broken_behind_spaces_or_commas_and_loses_nothing_else() {
+        let text = "one two three four five six seven";
+        assert_eq!(broken(text, 20), ["one two three four", "five six seven"]);
+        assert_eq!(broken(text, usize::MAX), [text]);
+        let json = r#"{"admin":false,"cache_keys":200000,"longest_of_all_the_names_here":1}"#;
+        let lines = broken(json, 20);
+        assert_eq!(lines.concat(), json);
+        assert!(lines.iter().all(|line| line.chars().count() <= 20));
+        assert_eq!(lines[0], r#"{"admin":false,"#);
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

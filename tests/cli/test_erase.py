@@ -46,6 +46,25 @@ def test_nothing_of_an_erased_user_opens_and_everything_of_others_does(journal):
     assert keys
 
 
+def test_an_old_key_goes_alone_once_nothing_is_under_it(journal):
+    two_users(journal)
+    old, new = "oseh_ujmk_100", "oseh_ujmk_101"
+    one = ["erase", "--user", 1, "--key"]
+    assert journal.run(*one, old, "--yes", status=1) == "journal-crypt: 3 rows are under it: rewrap first\n"
+    journal.run("rewrap")
+    assert "the key that the user writes with" in journal.run(*one, new, "--yes", status=1)
+    for uid in ("oseh_ujmk_200", "' OR 1 --"):
+        assert journal.run(*one, uid, "--yes", status=1) == "journal-crypt: user 1 has no such key\n"
+    assert journal.json(*one, old, "--dry-run")["dry_run"] is True
+    journal.run(*one, old, status=1, typed="2\n")
+    assert len(journal.rows("SELECT 1 FROM user_journal_master_keys")) == 4
+    found = journal.json(*one, old, typed="1\n")
+    assert (found["key_uid"], found["gone"], found["user_id"]) == (old, True, 1)
+    assert not list(journal.store.root.rglob(old)) and not list(journal.folder.glob("erasure-*"))
+    assert journal.rows("SELECT uid FROM user_journal_master_keys WHERE user_id = 1") == [(new,)]
+    assert journal.json("audit")["tokens"] == {"readable": 9}
+
+
 def test_what_is_typed_must_be_the_users_id(journal):
     two_users(journal)
     for typed in ("2\n", "\n", ""):

@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 from cryptography.fernet import Fernet
 
-from conftest import PREFIX
+from conftest import PREFIX, run_shell
 
 NOW = time.time()
 
@@ -109,6 +109,23 @@ def test_what_cannot_be_rewrapped_stays_and_is_told_by_its_word(journal):
     found = journal.json("rewrap", status=1)
     assert found == {"rewrapped": 1, "left": {"token_invalid": 1, "key_not_found": 1, "key_lost": 1}, "dry_run": False}
     assert journal.rows("SELECT token FROM journal_entries WHERE id = 1") == [("x",)]
+
+
+def test_rewrap_says_of_bound_tokens_and_disabled_keys_what_helps(journal):
+    filled(journal, users=1, entries=4)
+    sql = "UPDATE journal_entries SET token = journal_encrypt(1, 'bound', 'oseh_ujmk_old1', 'journal_entries.token:1') WHERE id = 1"
+    assert run_shell(sql, journal.path, journal.environment()).stderr == ""
+    text = journal.run("rewrap", status=1)
+    assert text.splitlines() == [
+        "3 rows rewrapped",
+        "1 rows left under an old key: token_invalid: broken, or bound to a context, which its application alone can rewrap",
+        "`journal-crypt audit` says more of what trying again does not help",
+    ]
+    journal.run("disable", "--user", 1)
+    text = journal.run("rewrap", status=1)
+    assert text.splitlines() == [
+        "0 rows rewrapped", "1 rows left under an old key: key_disabled, until `journal-crypt enable` brings the key back",
+    ]
 
 
 def test_edits_made_during_a_rewrap_all_survive(journal):

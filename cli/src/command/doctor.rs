@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::extension;
 use crate::failure::{Failure, Result};
-use crate::report::{Colour, Report, coloured};
+use crate::file::attach;
+use crate::report::{Colour, Report, broken, coloured, columns};
 use crate::sealer::Sealer;
 use crate::work::Setting;
 
@@ -26,6 +27,14 @@ pub(crate) fn run(setting: &Setting) -> Result<Report> {
             };
             let connection = connect().map_err(|error| Failure::from(error).of(path.display()))?;
             extension::load(&connection, &setting.extension)?;
+            if let Some(keys) = setting.place.keys() {
+                let schema: String = connection.query_row(
+                    "SELECT json_extract(journal_config(), '$.schema')",
+                    [],
+                    |row| row.get(0),
+                )?;
+                attach(&connection, keys, &schema)?;
+            }
             told(&connection)?
         }
         // The key tables that it looks at are in memory here, and always right.
@@ -52,6 +61,9 @@ pub(crate) fn run(setting: &Setting) -> Result<Report> {
             _ => Colour::Red,
         };
         let status = coloured(&format!("{status:<7}"), colour);
+        let margin = "ok       ".len() + width + 2;
+        let detail = broken(detail, columns().saturating_sub(margin));
+        let detail = detail.join(&format!("\n{:margin$}", ""));
         writeln!(text, "{status}  {name:<width$}  {detail}")
             .map_err(|_| Failure::Refused("a text could not be written".to_owned()))?;
     }

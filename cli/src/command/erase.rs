@@ -110,6 +110,54 @@ pub(crate) fn run(setting: &Setting, user: &Value, yes: bool, folder: &Path) -> 
     })
 }
 
+/// Destroys one key of a user who writes with another by now, and whose rows have all been rewrapped.
+pub(crate) fn old_key(setting: &Setting, user: &Value, uid: &str, yes: bool) -> Result<Report> {
+    let worker = setting.worker()?;
+    worker.sealer.require("journal_shred_key", PERMISSION)?;
+    let keys = keys::of(&*worker.journal, user)?;
+    let refused = |what| Err(Failure::Refused(what));
+    let Some(place) = keys.iter().position(|key| key.uid == uid) else {
+        return refused(format!("user {} has no such key", shown(user)));
+    };
+    let key = &keys[place];
+    if place == 0 {
+        return refused(
+            "it is the key that the user writes with: rotate and rewrap first".to_owned(),
+        );
+    }
+    let mut under = 0;
+    for table in &setting.layout.tables {
+        let named = match table.is_by_id() {
+            true => format!("k = {}", key.id),
+            false => format!("k = '{}'", key.uid.replace('\'', "''")),
+        };
+        under += List::of(&*worker.journal, table, &named, std::slice::from_ref(user))?.len();
+    }
+    if under > 0 {
+        return refused(format!(
+            "{} rows are under it: rewrap first",
+            grouped(under as u64)
+        ));
+    }
+    if setting.dry_run {
+        return Ok(Report {
+            json: json!({"user": as_json(user)?, "key_uid": uid, "tokens": 0, "dry_run": true}),
+            text: "the key would be destroyed; no row is under it\n".to_owned(),
+            findings: false,
+        });
+    }
+    if !yes {
+        confirm(user, 1, 0)?;
+    }
+    let told = shred(&worker, key)?;
+    worker.journal.write(&deletions(setting, key))?;
+    Ok(Report {
+        json: told,
+        text: "the key is destroyed, and so is what older backups hold under it\n".to_owned(),
+        findings: false,
+    })
+}
+
 fn confirm(user: &Value, keys: usize, rows: u64) -> Result<()> {
     eprint!(
         "This destroys the {keys} keys of user {} for ever. {} rows will never be read again, here and in every backup.\n\

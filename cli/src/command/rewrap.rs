@@ -18,6 +18,8 @@ use crate::work::{Setting, Worker};
 /// Rows whose key is not the one that their user writes with.
 const OLD: &str = "k IS NOT current";
 
+const DISABLED: &str = "key_disabled";
+
 #[derive(Default)]
 struct Done {
     rewrapped: u64,
@@ -131,19 +133,31 @@ fn report(setting: &Setting, rewrapped: u64, left: BTreeMap<String, u64>) -> Rep
     for (word, number) in &left {
         let _ = writeln!(
             text,
-            "{} rows left under an old key: {word}",
-            grouped(*number)
+            "{} rows left under an old key: {word}{}",
+            grouped(*number),
+            told(word)
         );
     }
     if left.is_empty() && !setting.dry_run {
         text.push_str("nothing is left under an old key\n");
-    } else if !left.is_empty() {
-        text.push_str("trying again does not help these; `journal-crypt audit` says more\n");
+    } else if left.keys().any(|word| word != DISABLED) {
+        text.push_str("`journal-crypt audit` says more of what trying again does not help\n");
     }
     Report {
         findings: !left.is_empty(),
         json: json!({"rewrapped": rewrapped, "left": left, "dry_run": setting.dry_run}),
         text,
+    }
+}
+
+/// What can be said of an error word to whoever rewraps.
+fn told(word: &str) -> &'static str {
+    match word {
+        DISABLED => ", until `journal-crypt enable` brings the key back",
+        "token_invalid" => {
+            ": broken, or bound to a context, which its application alone can rewrap"
+        }
+        _ => "",
     }
 }
 
@@ -188,4 +202,46 @@ pub(crate) fn known(setting: &Setting, users: &[Value]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params};
+
+    use crate::layout::Layout;
+
+    #[test]
+    fn a_row_is_changed_only_while_it_holds_what_was_read_and_the_key_is_the_users() {
+        let database = Connection::open_in_memory().unwrap();
+        let schema = include_str!("../../../sql/schema.sql");
+        database.execute_batch(schema).unwrap();
+        database
+            .execute_batch(
+                "INSERT INTO users VALUES (7, 'oseh_u_7', 0), (8, 'oseh_u_8', 0);
+                 INSERT INTO s3_files VALUES (1, 'oseh_s3f_1', 'k', 44, '', 0);
+                 INSERT INTO user_journal_master_keys VALUES
+                   (1, 'oseh_ujmk_old', 7, 1, 1), (2, 'oseh_ujmk_new', 7, 1, 2), (3, 'oseh_ujmk_other', 8, 1, 1);
+                 INSERT INTO journal_entries VALUES (1, 'oseh_je_1', 7, 'oseh_ujmk_old', 'token', 0)",
+            )
+            .unwrap();
+        let layout = Layout::read(None).unwrap();
+        let update = layout.tables[0].update();
+        let write = |recorded: &str, token: &str, key: &str| {
+            let values = params!["rewrapped", 1, recorded, token, key, 7];
+            database.execute(&update, values).unwrap()
+        };
+        let (old, new) = ("oseh_ujmk_old", "oseh_ujmk_new");
+        assert_eq!(write(old, "as it was before an edit", new), 0);
+        assert_eq!(write("oseh_ujmk_older", "token", new), 0);
+        assert_eq!(write(old, "token", "oseh_ujmk_gone"), 0);
+        assert_eq!(write(old, "token", "oseh_ujmk_other"), 0);
+        assert_eq!(write(old, "token", new), 1);
+        let row: (String, String) = database
+            .query_row("SELECT token, key_uid FROM journal_entries", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .unwrap();
+        assert_eq!(row, ("rewrapped".to_owned(), new.to_owned()));
+        assert_eq!(write(old, "token", new), 0);
+    }
 }
