@@ -10,9 +10,8 @@ import sqlite3
 import pytest
 from cryptography.fernet import Fernet
 
-from conftest import LIBRARY, TARGET, Database, KeyStore
-
-PROGRAM = TARGET / "release" / "journal-crypt"
+from conftest import LIBRARY, Database, KeyStore
+from tool import PROGRAM
 
 
 class Journal(Database):

@@ -9,6 +9,7 @@ import time
 from cryptography.fernet import Fernet
 
 from conftest import PREFIX
+from servers.faults import INTERNAL_ERROR
 from stores import opened
 
 from .conftest import Journal
@@ -135,6 +136,23 @@ def test_twelve_keys_with_their_versions_go_from_a_bucket(tmp_path, request):
         assert [bucket.versions(f"oseh_ujmk_{number:02}") for number in range(12)] == [(0, 0)] * 12
         secret = bucket.env["AWS_SECRET_ACCESS_KEY"]
         assert secret not in (tmp_path / "erasure-1.txt").read_text() + json.dumps(found)
+
+
+def test_rows_stay_while_the_bucket_keeps_the_key_and_go_when_it_is_gone(tmp_path, request):
+    with opened("ceph versioned", request) as bucket:
+        journal = Journal(tmp_path)
+        journal.store = bucket
+        journal.add(1, "oseh_ujmk_a")
+        bucket.write("oseh_ujmk_a", journal.keys["oseh_ujmk_a"])
+        bucket.proxy.faults = lambda request: INTERNAL_ERROR if request.method == "DELETE" else None
+        assert "store_unavailable" in journal.run("erase", "--user", 1, "--yes", status=3)
+        assert journal.rows("SELECT uid FROM user_journal_master_keys") == [("oseh_ujmk_a",)]
+        bucket.proxy.faults = []
+        # Destroyed, and stopped before the rows were deleted.
+        for version in bucket.client.list_versions(bucket.name, PREFIX + "oseh_ujmk_a"):
+            bucket.client.delete(bucket.name, version.key, version.version_id)
+        assert journal.json("erase", "--user", 1, "--yes")["complete"] is True
+        assert journal.rows("SELECT uid FROM user_journal_master_keys") == []
 
 
 def test_without_its_store_nothing_is_erased(journal):

@@ -128,6 +128,28 @@ def test_rewrap_says_of_bound_tokens_and_disabled_keys_what_helps(journal):
     ]
 
 
+def test_in_an_outage_nothing_is_rewrapped_and_all_of_it_later(journal):
+    filled(journal, users=1, entries=4)
+    away = journal.store.root.rename(journal.folder / "away")
+    assert "store_unavailable" in journal.run("rewrap", status=3)
+    away.rename(journal.store.root)
+    assert journal.json("rewrap") == {"rewrapped": 4, "left": {}, "dry_run": False}
+
+
+def test_rewrap_of_a_user_who_is_not_there_is_no_success(journal):
+    filled(journal, users=1)
+    assert journal.run("rewrap", "--user", 99, status=1) == "journal-crypt: user 99 has neither a key nor a row\n"
+
+
+def test_no_table_and_no_text_is_left_in_the_database(journal):
+    filled(journal, users=1)
+    tables = journal.rows("SELECT sql FROM sqlite_schema ORDER BY name")
+    for arguments in (["rotate", "--older-than", "0"], ["rewrap"], ["audit"], ["search", "--user", "1", "entry"], ["status"]):
+        journal.run(*arguments)
+    assert journal.rows("SELECT sql FROM sqlite_schema ORDER BY name") == tables
+    assert all(b"user 1, entry" not in path.read_bytes() for path in journal.folder.glob("journal.db*"))
+
+
 def test_edits_made_during_a_rewrap_all_survive(journal):
     filled(journal, users=4, entries=3000)
     with closing(sqlite3.connect(journal.path)) as connection:

@@ -1,5 +1,6 @@
 """docs/tables.md: an app's own tables beside the extension's, users known by UUID, views, an attached file of keys."""
 
+import json
 import os
 import re
 import sqlite3
@@ -10,12 +11,14 @@ import pytest
 from conftest import PREFIX, ROOT, SQLITE3
 from host import Host
 from stores import ADMIN, Folder
+from tool import tool
 
 from .recipes import recipe
 
 UUID, OTHER = "0190f2a4-7c1e-7d3a-9b5f-1c2d3e4f5a6b", "0190f2a4-7c1e-7d3a-9b5f-000000000042"
 BLOCKS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.S)
 FIRST_USE, VIEWS, ATTACHED, OF_ENTRIES = BLOCKS
+[LAYOUT] = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.S)
 SCHEMA, TABLES = ((ROOT / "sql" / f"{name}.sql").read_text() for name in ("schema", "key_tables"))
 NAMES = ["journal_entries", "journal_entry_items", "s3_files", "user_journal_master_keys", "users"]
 ENTRIES = "\n".join(re.findall(r"^CREATE TABLE journal_entr.*?^\);", SCHEMA, re.M | re.S)).replace("user_id INTEGER", "user_id TEXT")
@@ -57,6 +60,13 @@ def doctor(host):
     return {name: (status, detail) for name, status, detail in host.run("SELECT * FROM journal_doctor")}
 
 
+def renewed(app, env, old, *options):
+    """The tool gives the user a new key, puts all tokens under it, and destroys the old one."""
+    assert tool(app.path, env, *options, "rotate", "--older-than", 0, "--user", UUID).startswith("1 users have a new key")
+    assert tool(app.path, env, *options, "rewrap", "--user", UUID).endswith("nothing is left under an old key\n")
+    assert tool(app.path, env, *options, "erase", "--user", UUID, "--key", old, "--yes").startswith("the key is destroyed")
+
+
 def test_an_app_whose_users_have_uuids_does_all_that_one_with_numbers_does(app, folder):
     with Host(app.path, {**folder.env, **ADMIN}) as host:
         for statement in FIRST_USE.strip().split("\n"):
@@ -71,9 +81,7 @@ def test_an_app_whose_users_have_uuids_does_all_that_one_with_numbers_does(app, 
         read = "SELECT group_concat(journal_decrypt(user_id, key_uid, token)) FROM journal_entries WHERE user_id = ?"
         assert host.value(read, UUID) == "the fog lifted,rain"
         old = host.value("SELECT journal_key_uid(?)", UUID)
-    assert [line.split("|")[0] for line in recipe("rotate", app, folder, user_id=UUID, days=0)] == [UUID]
-    assert recipe("rewrap", app, folder, user_id=UUID)[-1] == "done"
-    assert recipe("shred", app, folder, user_id=UUID, key_uid=old, loses=0)[-1] == "the rows of the key are deleted"
+    renewed(app, folder.env, old)
     assert recipe("search", app, folder, user_id=UUID, words="FOG") == ["2026-01-01|1|the [fog] lifted"]
     assert recipe("audit", app, folder, user_id=UUID)[1] == "(all)|entry|2|2|0|0|0|0"
 
@@ -135,15 +143,16 @@ def test_recipes_follow_the_schema_of_the_keys_and_refuse_where_two_could_be_mea
     def run(name, **more):
         return recipe(name, app, folder, env=env, before=[attach], **more)
 
-    assert [line.split("|")[:2] for line in run("rotate", days=0)] == [[UUID, old]]
-    assert run("rewrap", user_id=UUID)[-1] == "done"
-    assert run("shred", user_id=UUID, key_uid=old, loses=0)[-1] == "the rows of the key are deleted"
+    renewed(app, {**folder.env, **env}, old, "--keys", keys.path)
+    assert json.loads(tool(app.path, {**folder.env, **env}, "--json", "--keys", keys.path, "doctor"))["checks"][1]["status"] == "ok"
     assert run("search", user_id=UUID, words="fog") == ["2026-01-01|1|the [fog] lifted"]
     assert run("audit")[1] == "(all)|entry|1|1|0|0|0|0"
     with sqlite3.connect(app.path) as connection:
         connection.executescript(f"CREATE TABLE users (id TEXT PRIMARY KEY); {TABLES}")
-    for name, parameters in [("rotate", {}), ("rewrap", {"user_id": UUID}), ("shred", {"user_id": UUID, "key_uid": old}), ("search", {"user_id": UUID, "words": "x"}), ("audit", {})]:
+    for name, parameters in [("search", {"user_id": UUID, "words": "x"}), ("audit", {})]:
         assert "another schema than JOURNAL_SCHEMA has tables of these names too" in run(name, code=1, **parameters)
+    said = tool(app.path, {**folder.env, **env}, "--keys", keys.path, "rewrap", status=2)
+    assert said == "journal-crypt: the database has key tables of its own: leave --keys out\n"
 
 
 def test_recipes_work_on_entries_in_a_table_of_another_name(tmp_path, folder):
@@ -155,15 +164,15 @@ def test_recipes_work_on_entries_in_a_table_of_another_name(tmp_path, folder):
         old = host.value("SELECT journal_rotate_key(?)", UUID)
         for text in ("the fog lifted", "rain"):
             host.run("INSERT INTO entries SELECT ?2, ?1, key_uid, token, '2026-01-01' FROM journal_seal(?1, ?2)", UUID, text)
-        host.run("SELECT journal_rotate_key(?)", UUID)
     views = tmp_path / "views.sql"
     views.write_text(OF_ENTRIES)
 
     def run(name, **parameters):
         return recipe(name, app, folder, before=[f".read {views}"], **parameters)
 
-    assert run("rewrap", user_id=UUID) == ["2 of 2 entries rewrapped", "0 of 0 items rewrapped", "done"]
-    assert run("shred", user_id=UUID, key_uid=old, loses=0)[-1] == "the rows of the key are deleted"
+    # The tool reads of them in a file of its own.
+    (tmp_path / "journal-crypt.toml").write_text(LAYOUT)
+    renewed(app, folder.env, old)
     assert run("search", user_id=UUID, words="fog") == ["2026-01-01|1|the [fog] lifted"]
     assert run("audit")[1] == "(all)|entry|2|2|0|0|0|0"
 

@@ -1,10 +1,17 @@
 """A journal as an application keeps it: seal on one node, insert the literal token, read on any."""
 
 import pytest
+from conftest import ROOT
 from servers.daemon import ServerFailed
 
 from .cluster import eventually
-from .journal import INSERT, READ, SEAL
+from .journal import INSERT, INSERT_ITEM, READ, SEAL, SEAL_ITEM
+
+
+@pytest.mark.parametrize("statement", [SEAL, INSERT, SEAL_ITEM, INSERT_ITEM])
+def test_the_statements_of_the_documentation_are_those_of_the_tests(statement):
+    documented = " ".join((ROOT / "docs" / "rqlite.md").read_text().split())
+    assert " ".join(statement.split()) in documented
 
 
 @pytest.mark.parametrize("level", ["none", "weak"])

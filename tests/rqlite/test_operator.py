@@ -6,12 +6,12 @@ import subprocess
 
 import pytest
 
-from conftest import LIBRARY, PREFIX, TARGET
+from conftest import LIBRARY, PREFIX
+from documents.recipes import recipe
+from tool import PROGRAM
 
-from .cluster import Cluster
-from .journal import Journal
-
-PROGRAM = TARGET / "release" / "journal-crypt"
+from .cluster import Cluster, eventually
+from .journal import READ, SEAL, Journal
 
 
 class Operator:
@@ -25,6 +25,9 @@ class Operator:
             "AWS_SECRET_ACCESS_KEY": bucket.server.secret_key,
         }  # fmt: skip
 
+    def refused(self, *arguments):
+        assert self.run(*arguments, status=1) is None
+
     def run(self, *arguments, status=0):
         nodes = ",".join(node.address for node in self.journal.cluster.nodes)
         done = subprocess.run(
@@ -32,7 +35,7 @@ class Operator:
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+        return json.loads(done.stdout) if done.stdout else None
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,62 @@ def test_a_users_keys_are_rotated_rewrapped_audited_and_searched_and_no_node_see
     own.check()
     for node in own.cluster.nodes:
         assert node.holds("a rare word") == []
+
+
+def test_a_key_made_beside_the_cluster_is_the_current_one_on_every_node(own, operator):
+    user = own.add_user()
+    before = own.write(user)
+    old = own.cluster.leader().value("SELECT journal_key_uid(?)", user)
+    assert operator.run("rotate", "--older-than", "0", "--user", user)["rotated"] == 1
+    new = own.cluster.leader().value("SELECT journal_key_uid(?)", user)
+    assert new != old
+    for node in own.cluster.nodes:
+        eventually(lambda: node.value("SELECT journal_key_uid(?)", user) == new)
+        own.write(user, via=[node])
+        [[key_uid, _]] = node.query(SEAL, user, "under the new key")
+        assert key_uid == new
+    own.check()
+    # The old one goes once nothing is under it.
+    operator.refused("erase", "--user", user, "--key", old, "--yes")
+    assert operator.run("rewrap", "--user", user)["rewrapped"] == 1
+    assert operator.run("erase", "--user", user, "--key", old, "--yes")["gone"] is True
+    own.check()
+    assert before in own.entries
+
+
+def test_a_lost_key_is_lost_on_every_node_and_once_it_is_erased_unknown_there(own, operator):
+    user = own.add_user()
+    entry = own.write(user)
+    own.check()  # every node has the key in its cache
+    uid = own.cluster.leader().value("SELECT journal_key_uid(?)", user)
+    bucket = own.bucket
+    for version in bucket.s3.list_versions(bucket.bucket, PREFIX + uid):
+        assert bucket.s3.delete(bucket.bucket, version.key, version.version_id).status == 204
+    for node in own.cluster.nodes:
+        def is_lost():
+            error = node.error(READ, entry)
+            assert error.startswith(f'journal_decrypt: key_lost: key "{uid}": '), error
+            return True
+
+        eventually(is_lost, seconds=10)  # JOURNAL_CACHE_TTL is 1
+        assert node.value("SELECT journal_try_decrypt(user_id, key_uid, token) FROM journal_entries WHERE uid = ?", entry) is None
+    assert operator.run("erase", "--user", user, "--yes")["complete"] is True
+    own.cluster.same_everywhere()
+    for node in own.cluster.nodes:
+        assert node.error(READ, entry) == f'journal_decrypt: key_not_found: user {user} has no key "{uid}"'
+    own.forget([entry])
+    own.check()
+
+
+def test_audit_and_search_of_the_shell_run_over_a_backup(own, operator, tmp_path):
+    user = own.add_user()
+    entry = own.write(user)
+    own.check()
+    operator.path = tmp_path / "backup.db"
+    operator.path.write_bytes(own.cluster.followers()[0].backup())
+    assert "(all)|entry|1|1|0|0|0|0" in recipe("audit", operator, operator, user_id=user)
+    [found] = recipe("search", operator, operator, user_id=user, words="of the journal")
+    assert own.entries[entry][1][:30] in found.replace("[", "").replace("]", "")
 
 
 def test_an_erasure_with_a_node_down_says_so_and_completes_when_it_is_back(own, operator):
