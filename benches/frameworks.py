@@ -1,0 +1,121 @@
+"""Reading 1,000 rows through a framework: what a sealed text takes beside one that lies there in the clear.
+
+    python benches/frameworks.py [--rounds N] LIBRARY [FRAMEWORK…]
+
+Both are columns of one table, 100 characters each, read by the same program in turns. The fastest round of each is printed,
+in microseconds a row. The key is in the cache, as it is after the first row.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from data import ROOT
+
+ROWS = 1000
+TEXT = "The fog lifted at ten, and the harbour lay there as if nobody had ever left it. Slept well after that"
+
+
+def write(path, load):
+    """A journal of one user, whose entries have their text in the clear beside the token."""
+    with sqlite3.connect(path) as connection:
+        load(connection)
+        connection.executescript(f"BEGIN; {(ROOT / 'sql' / 'schema.sql').read_text()} COMMIT;")
+        connection.execute("ALTER TABLE journal_entries ADD COLUMN plain TEXT")
+        connection.execute("INSERT INTO users VALUES (1, 'oseh_u_1', 0)")
+        connection.execute("SELECT journal_rotate_key(1)").fetchone()
+        for number in range(ROWS):
+            connection.execute(
+                "INSERT INTO journal_entries (uid, user_id, key_uid, token, created_at, plain)"
+                " SELECT ?1, 1, key_uid, token, 0, ?2 FROM journal_seal(1, ?2, 'journal_entries.token:' || ?1)",
+                (f"oseh_je_{number}", TEXT),
+            )  # fmt: skip
+
+
+def of_sqlite3(path, load):
+    connection = sqlite3.connect(path)
+    load(connection)
+    sealed = "journal_try_decrypt(user_id, key_uid, token, 'journal_entries.token:' || uid)"
+
+    def read(column):
+        return [text for _, text in connection.execute(f"SELECT id, {column} FROM journal_entries WHERE user_id = ?", (1,))]
+
+    return lambda: read("plain"), lambda: read(sealed)
+
+
+def of_sqlalchemy(path, load):
+    from sqlalchemy import create_engine, select
+    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, defer, mapped_column
+    from sqlite_journal_crypt.sqlalchemy import install, sealed
+
+    engine = create_engine(f"sqlite:///{path}")
+    install(engine)
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Entry(Base):
+        __tablename__ = "journal_entries"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        uid: Mapped[str] = mapped_column()
+        user_id: Mapped[int] = mapped_column()
+        key_uid: Mapped[str] = mapped_column()
+        token: Mapped[str] = mapped_column()
+        plain: Mapped[str] = mapped_column()
+        text: Mapped[str] = sealed(user_id, key_uid, token, context=("journal_entries.token:", uid))
+
+    def read(name, other):
+        query = select(Entry).where(Entry.user_id == 1).options(defer(getattr(Entry, other)))
+        with Session(engine) as session:
+            return [getattr(entry, name) for entry in session.scalars(query)]
+
+    return lambda: read("plain", "text"), lambda: read("text", "plain")
+
+
+FRAMEWORKS = {"sqlite3": of_sqlite3, "SQLAlchemy": of_sqlalchemy}
+
+
+def measure(name, path, load, rounds):
+    """Microseconds a row of plain text, and of sealed."""
+    reads = FRAMEWORKS[name](path, load)
+    took = [[], []]
+    for _ in range(rounds):
+        for read, times in zip(reads, took):
+            begun = time.perf_counter()
+            found = read()
+            times.append((time.perf_counter() - begun) / ROWS * 1e6)
+            assert found == [TEXT] * ROWS
+    return [min(times) for times in took]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("library", type=Path)
+    parser.add_argument("frameworks", nargs="*", choices=[*FRAMEWORKS, []])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = ROOT / "packaging" / "python" / "sqlite_journal_crypt"
+        shutil.copytree(source, folder / source.name)
+        shutil.copy(options.library, folder / source.name / f"journal_crypt{options.library.suffix}")
+        (folder / "keys").mkdir(mode=0o700)
+        os.environ.update(JOURNAL_KEY_STORE=(folder / "keys").as_uri(), JOURNAL_ADMIN="1")
+        sys.path.insert(0, name)
+        from sqlite_journal_crypt import load
+
+        write(folder / "journal.db", load)
+        print(f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {options.rounds} rounds")
+        for framework in options.frameworks or FRAMEWORKS:
+            plain, sealed = measure(framework, folder / "journal.db", load, options.rounds)
+            print(f"{framework}: {plain:.2f} µs a row in the clear, {sealed:.2f} sealed, {sealed / plain:.2f} times")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""docs/frameworks/sqlalchemy.md, and what the wheel's module for SQLAlchemy does beside it."""
+
+import sqlite3
+
+import pytest
+
+from .pages import program, run
+
+PAGE, SHOWN = program("sqlalchemy.md")
+#: The models alone.
+MODELS = PAGE.partition("\n\nwith Session")[0] + """
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, StatementError
+def raised(call):
+    try: call()
+    except Exception as error: return str(getattr(error, "orig", error))
+"""
+
+
+@pytest.fixture
+def ran(journal, package):
+    """Runs a program after the page's models; what it printed."""
+    folder, env = journal
+    return lambda source, **more: run(MODELS + source, folder, package, env, **more)
+
+
+def test_the_page_gives_what_it_shows(journal, package):
+    folder, env = journal
+    assert run(PAGE, folder, package, env) == SHOWN != []
+    with sqlite3.connect(folder / "journal.db") as connection:
+        rows = connection.execute("SELECT key_uid, token FROM journal_entries").fetchall()
+    assert [uid for uid, _ in rows] == ["oseh_ujmk_1"] * 2 and all(token.startswith("gAAAAA") for _, token in rows)
+
+
+def test_each_connection_has_the_extension_and_both_pragmas_and_no_error_quotes_what_is_bound(ran):
+    assert ran("""
+with engine.connect() as one, engine.connect() as two:
+    for connection in (one, two):
+        print(*(connection.scalar(text(f"PRAGMA {name}")) for name in ("foreign_keys", "temp_store")))
+    try: one.execute(text("SELECT journal_seal(:user, :text)"), {"user": 1, "text": "Slept well."})
+    except StatementError as error: print("Slept well." in str(error))
+    try: one.connection.driver_connection.load_extension("anything")
+    except sqlite3.OperationalError as error: print(error)
+""".replace("with engine", "import sqlite3\nwith engine", 1)) == ["1 2", "1 2", "False", "not authorized"]
+
+
+def test_a_connection_that_is_opened_in_a_transaction_is_refused_and_not_left_without_foreign_keys(ran):
+    assert ran("""
+other = create_engine("sqlite:///journal.db")
+event.listen(other, "connect", lambda connection, _: connection.execute("BEGIN"))
+install(other)
+print(raised(other.connect))
+""") == ["foreign_keys stays off where a connection is opened in a transaction: begin it afterwards"]
+
+
+def test_an_assigned_text_is_sealed_once_and_anew_only_where_it_changed(ran):
+    assert ran("""
+with Session(engine) as session:
+    session.add(entry := new_entry(user_id=1, text="first")); session.commit()
+    token = entry.token
+    entry.created_at = 1.0; session.commit()
+    print(entry.token == token, entry.text)
+    entry.text = "second"; session.commit()
+    print(entry.token == token, entry.text)
+    entry.text = "second"; token = entry.token; session.expire_all()
+    print(session.scalar(select(Entry.text)), session.scalars(select(Entry.uid).where(Entry.text.contains("eco"))).all() == [entry.uid])
+""") == ["True first", "False second", "second True"]
+
+
+def test_a_token_that_was_moved_to_another_row_is_not_read_there(ran):
+    assert ran("""
+with Session(engine) as session:
+    session.add_all([one := new_entry(user_id=1, text="one"), two := new_entry(user_id=1, text="two")]); session.commit()
+    session.execute(text("UPDATE journal_entries SET token = :token WHERE id = :id"), {"token": one.token, "id": two.id}); session.commit()
+    print(one.text, two.text)
+""") == ["one None"]
+
+
+def test_what_binds_a_token_must_be_there_and_may_not_change_without_its_text(ran):
+    assert ran("""
+with Session(engine) as session:
+    session.add(Entry(user_id=1, text="x"))
+    print(raised(session.commit)); session.rollback()
+    session.add(new_entry(text="x"))
+    print(raised(session.commit)); session.rollback()
+    session.add(entry := new_entry(user_id=1, text="x")); session.commit()
+    # Not loaded since the commit, so that the old value is not known.
+    entry.user_id = 2
+    print(raised(session.commit)); session.rollback()
+    entry.user_id, entry.text = 2, "x"; session.commit()
+    print(entry.text, entry.key_uid)
+""") == [
+        *["Entry.text is sealed before the INSERT: user_id and uid must be set by then, not by the database or a default"] * 2,
+        "Entry.text is sealed for its user_id and uid: assign it anew where one of these changes", "x oseh_ujmk_2",
+    ]  # fmt: skip
+
+
+def test_a_key_that_is_gone_makes_the_text_none_and_an_outage_raises(ran, key_store):
+    write = "\nwith Session(engine) as session: session.add(new_entry(user_id=1, text='x')); session.commit()\n"
+    read = "\nwith Session(engine) as session: print(session.scalar(select(Entry.text)))\n"
+    assert ran(write + read) == ["x"]
+    outage = "\nwith Session(engine) as session: print(raised(lambda: session.scalar(select(Entry.text))).split(': ')[1])\n"
+    store = {"JOURNAL_KEY_STORE": f"file://{key_store.root}/absent"}
+    assert ran(outage, **store) == ["store_unavailable"]
+    next(key_store.root.rglob("oseh_ujmk_1")).unlink()
+    assert ran(read) == ["None"]
+
+
+def test_a_session_for_one_user_reads_no_others_and_its_connection_serves_the_next(ran):
+    assert ran("""
+def read(user):
+    with Session(engine) as session:
+        use_scope(session, user)
+        print(raised(lambda: session.scalars(select(Entry.text)).all()))
+        # A savepoint, and a connection taken anew.
+        session.rollback()
+        with session.begin_nested():
+            print(session.scalar(select(Entry.text).where(Entry.user_id == user)))
+        print(raised(lambda: use_scope(session, 2)))
+for user in (1, 2):
+    with Session(engine) as session:
+        use_scope(session, user); session.add(new_entry(user_id=user, text=f"of {user}")); session.commit()
+read(1), read(2)
+with Session(engine) as session:
+    print(raised(lambda: session.scalars(select(Entry.text)).all()))
+""", JOURNAL_REQUIRE_SCOPE="1") == [
+        *["journal_try_decrypt: out_of_scope: the scope of this connection is another user's", "of 1",
+          "a session is given its scope once, before its first statement"],
+        *["journal_try_decrypt: out_of_scope: the scope of this connection is another user's", "of 2",
+          "a session is given its scope once, before its first statement"],
+        "journal_try_decrypt: out_of_scope: JOURNAL_REQUIRE_SCOPE is set, and this connection has no scope: begin one with journal_scope",
+    ]  # fmt: skip
+
+
+def test_async_sessions_seal_open_and_have_scopes_too(ran):
+    assert ran("""
+import asyncio
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+async def main():
+    engine = create_async_engine("sqlite+aiosqlite:///journal.db", pool_size=1, max_overflow=0)
+    install(engine)
+    for user in (1, 2):
+        async with AsyncSession(engine) as session:
+            use_scope(session, user)
+            session.add(new_entry(user_id=user, text=f"of {user}"))
+            await session.commit()
+            print(*(await session.scalars(select(Entry.text).where(Entry.user_id == user))).all())
+    async with AsyncSession(engine) as session:
+        print(*(await session.scalars(select(Entry.text))).all())
+    await engine.dispose()
+asyncio.run(main())
+""") == ["of 1", "of 2", "of 1 of 2"]
