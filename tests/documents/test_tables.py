@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import sys
 
 import pytest
 
@@ -16,9 +17,10 @@ from tool import tool
 from .recipes import recipe
 
 UUID, OTHER = "0190f2a4-7c1e-7d3a-9b5f-1c2d3e4f5a6b", "0190f2a4-7c1e-7d3a-9b5f-000000000042"
-BLOCKS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.S)
-FIRST_USE, VIEWS, ATTACHED, OF_ENTRIES = BLOCKS
-[LAYOUT] = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.S)
+PAGE = (ROOT / "docs" / "tables.md").read_text()
+FIRST_USE, VIEWS, OWN_KEYS, OWN_USE, ATTACHED, OF_ENTRIES = re.findall(r"```sql\n(.*?)```", PAGE, re.S)
+[WITH_A_SEALER] = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+[LAYOUT] = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
 SCHEMA, TABLES = ((ROOT / "sql" / f"{name}.sql").read_text() for name in ("schema", "key_tables"))
 NAMES = ["journal_entries", "journal_entry_items", "s3_files", "user_journal_master_keys", "users"]
 ENTRIES = "\n".join(re.findall(r"^CREATE TABLE journal_entr.*?^\);", SCHEMA, re.M | re.S)).replace("user_id INTEGER", "user_id TEXT")
@@ -124,6 +126,42 @@ def test_views_serve_as_key_tables_and_the_doctor_sees_their_indexes(tmp_path, f
         host.run("INSERT INTO users VALUES (?)", UUID)
         assert "because it is a view" in host.error("SELECT journal_rotate_key(?)", UUID)
     assert folder.uids() == {"oseh_ujmk_old", "oseh_ujmk_new"}
+
+
+def test_one_table_of_the_apps_own_is_both_key_tables_of_users_with_a_number_beside_their_uuid(tmp_path, folder):
+    app = App(tmp_path / "app.db", OWN_KEYS)
+    with Host(app.path, {**folder.env, **ADMIN}) as host:
+        for uuid in (UUID, OTHER):
+            host.run(f"INSERT INTO member VALUES (x'{uuid.replace('-', '')}', '')")
+        host.run("INSERT INTO member_number (uuid) SELECT uuid FROM member ORDER BY uuid DESC")
+        old, other, new = (host.value("SELECT journal_rotate_key(?)", number) for number in (1, 2, 1))
+        assert folder.uids() == {old, other, new}
+        assert [host.value("SELECT journal_key_uid(?)", number) for number in (1, 2)] == [new, other]
+        assert host.run(OWN_USE)[0][0] == new
+        host.run("CREATE TABLE note AS SELECT key_uid, token FROM journal_seal(1, 'rain', ?)", "note")
+        assert host.value("SELECT journal_decrypt(1, key_uid, token, ?) FROM note", "note") == "rain"
+        found = doctor(host)
+        assert [found[name] for name in ("key_tables", "indexes")] == [("ok", "in schema 'main'"), ("ok", "each look-up has one")]
+        # Half of a pair is no key, and nobody who is not there gets one.
+        host.run("INSERT INTO s3_files (uid, key, created_at) VALUES ('half', 'half', 9e9)")
+        assert host.value("SELECT count(*) FROM user_journal_master_keys") == 3
+        assert "bad_argument" in host.error("SELECT journal_rotate_key(3)")
+        assert json.loads(host.value("SELECT journal_shred_key(1, ?)", new))["gone"]
+        assert host.value("SELECT journal_try_decrypt(1, key_uid, token, ?) FROM note", "note") is None
+
+
+def test_a_sealer_needs_no_table_of_ours(tmp_path, folder, package):
+    app = App(tmp_path / "app.db", OWN_KEYS.partition("CREATE VIEW")[0] + f"""
+        INSERT INTO member VALUES (x'{UUID.replace("-", "")}', ''), (x'{OTHER.replace("-", "")}', '');
+        INSERT INTO member_number (uuid) SELECT uuid FROM member ORDER BY uuid DESC;
+        INSERT INTO member_key VALUES (1, 'oseh_ujmk_1', 1, 'one', '{PREFIX}oseh_ujmk_1', 1), (2, 'oseh_ujmk_2', 2, 'two', '{PREFIX}oseh_ujmk_2', 2);
+    """)
+    for uid in ("oseh_ujmk_1", "oseh_ujmk_2"):
+        folder.write(uid)
+    code = f"import sqlite3, uuid\nconnection = sqlite3.connect({str(app.path)!r})\nuser_uuid = uuid.UUID({UUID!r})\n{WITH_A_SEALER}\nprint(key_uid)"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **folder.env, "PYTHONPATH": str(package)}, capture_output=True, text=True)
+    shown = re.findall("^# (.*)", WITH_A_SEALER, re.M)
+    assert (done.stdout.splitlines(), done.stderr) == ([*shown, "oseh_ujmk_1"], "")
 
 
 def test_recipes_follow_the_schema_of_the_keys_and_refuse_where_two_could_be_meant(tmp_path, folder):
