@@ -157,6 +157,7 @@ def main(built):
     for old in DIST.iterdir():
         if old.suffix != ".crate":
             old.unlink()
+    manual = {f"man/{page.name}": page.read_bytes() for page in (ROOT / "packaging" / "man").iterdir()}
     libraries = {}
     for target, library in built.items():
         name, wheel_platform, node_platform = PLATFORMS[target]
@@ -168,7 +169,7 @@ def main(built):
         loadable = {f"journal_crypt{library.suffix}": library.read_bytes()}
         program = {tool(library).name: tool(library).read_bytes()}
         licences = {licence.name: licence.read_bytes() for licence in LICENCES}
-        archive(DIST / f"{NAME}-{VERSION}-{name}.tar.gz", {**loadable, **program, **licences, **scripts()})
+        archive(DIST / f"{NAME}-{VERSION}-{name}.tar.gz", {**loadable, **program, **manual, **licences, **scripts()})
         # Nothing but the library: rqlite loads every file of an archive, and refuses one with folders.
         archive(DIST / f"{NAME}-{VERSION}-{name}-rqlite.tar.gz", loadable)
         libraries[node_platform] = library

@@ -78,6 +78,9 @@ put 755 "$folder/unpacked/$extension" "$prefix/lib/sqlite-journal-crypt/$extensi
 for script in "$folder"/unpacked/sql/*.sql; do
   put 644 "$script" "$prefix/share/sqlite-journal-crypt/sql/$(basename "$script")"
 done
+for page in "$folder"/unpacked/man/*.1; do
+  put 644 "$page" "$prefix/share/man/man1/$(basename "$page")"
+done
 for licence in "$folder"/unpacked/LICENSE-*; do
   put 644 "$licence" "$prefix/share/doc/sqlite-journal-crypt/$(basename "$licence")"
 done

@@ -59,6 +59,7 @@ class SqliteJournalCrypt < Formula
   def install
     (lib/"sqlite-journal-crypt").install Dir["journal_crypt.*"]
     bin.install "journal-crypt"
+    man1.install Dir["man/*.1"]
     pkgshare.install "sql"
   end
 

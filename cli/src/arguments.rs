@@ -159,6 +159,9 @@ pub(crate) enum Command {
     },
     /// Print what makes a shell complete these commands
     Completions { shell: Shell },
+    /// Write the pages of the manual, which `man` shows
+    #[command(hide = true)]
+    Man { folder: PathBuf },
 }
 
 /// Seconds of `30d`, `12h`, `10m`, `5s` or `0`.

@@ -42,6 +42,15 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
+    if let Command::Man { folder } = &arguments.command {
+        return match clap_mangen::generate_to(Arguments::command(), folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("journal-crypt: {}: {error}", folder.display());
+                ExitCode::from(1)
+            }
+        };
+    }
     let json = arguments.options.json;
     match run(arguments) {
         Ok(report) => match report.print(json) {
@@ -97,7 +106,9 @@ fn run(arguments: Arguments) -> Result<Report> {
             command::search::run(&setting, &journal::user(&user), &words, most)
         }
         Command::Drill { .. } => command::drill::run(&setting),
-        Command::Completions { .. } => Err(Failure::Usage("this needs no database".to_owned())),
+        Command::Completions { .. } | Command::Man { .. } => {
+            Err(Failure::Usage("this needs no database".to_owned()))
+        }
     }
 }
 

@@ -12,7 +12,8 @@ from contextlib import closing
 import pytest
 from cryptography.fernet import Fernet
 
-from conftest import PREFIX, run_shell
+from conftest import PREFIX, ROOT, run_shell
+from tool import PROGRAM
 
 NOW = time.time()
 
@@ -235,6 +236,15 @@ def test_standard_output_has_one_json_object_and_long_work_tells_elsewhere(journ
     for arguments in (["status"], ["doctor"], ["rotate"], ["rewrap"], ["audit"], ["search", "--user", "1", "entry"]):
         done = subprocess.run(journal.command("--json", *arguments), env=journal.environment(), capture_output=True, text=True)
         assert done.stdout.count("\n") == 1 and done.stdout.startswith("{"), arguments
+
+
+def test_the_manual_that_is_packed_is_what_the_tool_says_of_itself(journal):
+    """Else: `journal-crypt man packaging/man`."""
+    pages = journal.folder / "man"
+    pages.mkdir()
+    subprocess.run([PROGRAM, "man", pages], check=True)
+    packed = {page.name: page.read_text() for page in (ROOT / "packaging" / "man").iterdir()}
+    assert {page.name: page.read_text() for page in pages.iterdir()} == packed
 
 
 def test_shells_can_complete_it(journal):

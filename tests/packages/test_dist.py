@@ -56,6 +56,12 @@ def test_release_archive_and_wheel_hold_the_same_tool_which_may_be_run():
         assert [tar.getmember("journal-crypt").mode, wheel.getinfo(TOOL).external_attr >> 16 & 0o777] == [0o755, 0o755]
 
 
+def test_the_release_archive_holds_the_tools_manual():
+    pages = {f"man/{page.name}": page.read_bytes() for page in (ROOT / "packaging" / "man").iterdir()}
+    assert {"man/journal-crypt.1", "man/journal-crypt-erase.1"} < pages.keys()
+    assert {name: content for name, content in members(release_archive()).items() if name.startswith("man/")} == pages
+
+
 def test_all_packages_but_rqlites_hold_the_schema_the_recipes_and_the_licences():
     scripts = {file.name: file.read_bytes() for file in ROOT.glob("sql/*.sql") if file.name != "demo.sql"}
     licences = {file.name: file.read_bytes() for file in ROOT.glob("LICENSE-*")}

@@ -62,6 +62,8 @@ def test_it_installs_what_the_archive_of_this_platform_holds_and_the_shell_loads
     scripts = {f"sql/{file.name}": file.read_bytes() for file in (prefix / "share/sqlite-journal-crypt/sql").iterdir()}
     assert scripts == {name: content for name, content in archive.items() if name.startswith("sql/")}
     finds_its_library(prefix / "bin/journal-crypt", tmp_path)
+    pages = {f"man/{page.name}": page.read_bytes() for page in (prefix / "share/man/man1").iterdir()}
+    assert pages == {name: content for name, content in archive.items() if name.startswith("man/")}
     shell = [SQLITE3, "-init", "/dev/null", ":memory:", load, "SELECT journal_version()"]
     assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == f"{PACKAGE['version']}\n"
     # A second time, over a file that somebody may have loaded: it is another file then.
