@@ -183,7 +183,7 @@ class Replicated:
 
 
 def test_an_outage_is_told_and_the_same_call_completes_later(users, bucket):
-    with admin(users, bucket, JOURNAL_FETCH_TIMEOUT="0.5") as host:
+    with admin(users, bucket, JOURNAL_FETCH_TIMEOUT="2") as host:
         uid = host.value("SELECT journal_rotate_key(1)")
         bucket.proxy.refuse()
         assert host.error("SELECT journal_shred_key(1, ?)", uid) == KEPT.format("store_unavailable", uid, "connection refused")

@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{DISABLED, Directory, denied, is_there, of_file};
+use super::{DISABLED, Directory, denied, is_there, of_file, path_of};
 use crate::id::ObjectName;
 use crate::store::{Fetched, KeyStore, REPLACEMENT, Replaced, Shredded, StoreError, beside};
+
+/// How long somebody else may be in the way, and how often it is looked whether they still are.
+const PATIENCE: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Writes the file, which must not exist, for this user alone, and has the disk keep it and the way to it.
 pub(super) fn create(
@@ -62,7 +66,7 @@ pub(super) fn replace(
     deleted(path, &place.directory)?;
     create(store, &beside, content, Duration::ZERO)?;
     let renamed = with_rights_of(&metadata, path)
-        .and_then(|()| fs::rename(path, &place.file))
+        .and_then(|()| rename(path, &place.file))
         .and_then(|()| sync_directory(&place.directory))
         .map_err(not_written);
     if renamed.is_err() {
@@ -76,6 +80,24 @@ pub(super) fn replace(
         ],
         ..Replaced::default()
     })
+}
+
+/// Renames a file, over one of the other name if there is one. On some of Windows's file systems a file that somebody has open
+/// cannot be renamed over; those who read a key have it open for a moment.
+fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match fs::rename(from, to) {
+            Err(error)
+                if cfg!(windows)
+                    && error.kind() == ErrorKind::PermissionDenied
+                    && Instant::now() < until =>
+            {
+                thread::sleep(AGAIN);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Gives the file at `path` owner and rights of another, so that the same processes read it.
@@ -163,8 +185,6 @@ impl Place {
     /// # Errors
     /// A passing one while somebody else has it for seconds.
     fn alone(&self) -> Result<Option<File>, StoreError> {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        const AGAIN: Duration = Duration::from_millis(5);
         if cfg!(not(unix)) {
             return Ok(None);
         }
@@ -185,7 +205,7 @@ impl Place {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
-        fs::rename(from, to)
+        rename(from, to)
             .and_then(|()| sync_directory(&self.directory))
             .map_err(|error| match error.kind() {
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
@@ -290,7 +310,7 @@ fn found<'a>(
 }
 
 fn split(name: &ObjectName) -> Result<(impl Iterator<Item = &OsStr>, &OsStr), StoreError> {
-    let path = Path::new(name.as_str());
+    let path = path_of(name)?;
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(file)) if !name.as_str().ends_with('/') => Ok((parent.iter(), file)),
         _ => Err(StoreError::NotAKey("its object's name is no path")),

@@ -120,8 +120,17 @@ fn is_there(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
+/// The path below the root. On Windows a colon leads to a drive, or to a stream of a file that goes by another name, as a
+/// disabled key's does.
+fn path_of(name: &ObjectName) -> Result<&Path, StoreError> {
+    match cfg!(windows) && name.as_str().contains(':') {
+        true => Err(StoreError::NotAKey("its object's name is no path")),
+        false => Ok(Path::new(name.as_str())),
+    }
+}
+
 fn content(root: &Path, name: &ObjectName) -> Result<SecretBytes, StoreError> {
-    let path = root.join(name.as_str()).canonicalize().map_err(of_file)?;
+    let path = root.join(path_of(name)?).canonicalize().map_err(of_file)?;
     if !path.starts_with(root) {
         return Err(StoreError::NotAKey("its object leads out of the key store"));
     }
