@@ -7,6 +7,7 @@ in microseconds a row. The key is in the cache, as it is after the first row.
 """
 
 import argparse
+import asyncio
 import os
 import platform
 import shutil
@@ -20,6 +21,7 @@ from data import ROOT
 
 ROWS = 1000
 TEXT = "The fog lifted at ten, and the harbour lay there as if nobody had ever left it. Slept well after that"
+SEALED = "journal_try_decrypt(user_id, key_uid, token, 'journal_entries.token:' || uid)"
 
 
 def write(path, load):
@@ -41,12 +43,11 @@ def write(path, load):
 def of_sqlite3(path, load):
     connection = sqlite3.connect(path)
     load(connection)
-    sealed = "journal_try_decrypt(user_id, key_uid, token, 'journal_entries.token:' || uid)"
 
     def read(column):
         return [text for _, text in connection.execute(f"SELECT id, {column} FROM journal_entries WHERE user_id = ?", (1,))]
 
-    return lambda: read("plain"), lambda: read(sealed)
+    return lambda: read("plain"), lambda: read(SEALED)
 
 
 def of_sqlalchemy(path, load):
@@ -78,7 +79,51 @@ def of_sqlalchemy(path, load):
     return lambda: read("plain", "text"), lambda: read("text", "plain")
 
 
-FRAMEWORKS = {"sqlite3": of_sqlite3, "SQLAlchemy": of_sqlalchemy}
+def of_django(path, load):
+    import django
+    from django.conf import settings
+
+    settings.configure(
+        INSTALLED_APPS=["sqlite_journal_crypt.django.JournalCrypt"],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": path}},
+    )
+    django.setup()
+    from django.db import models
+    from sqlite_journal_crypt.django import SealedManager, SealedText
+
+    class Entry(models.Model):
+        uid, key_uid, token, plain = (models.TextField() for _ in range(4))
+        user_id = models.IntegerField()
+        text = SealedText(context=("journal_entries.token:", "uid"))
+        unopened = models.Manager()
+        objects = SealedManager()
+
+        class Meta:
+            app_label = "journal"
+            db_table = "journal_entries"
+
+    def read(entries, name):
+        return [getattr(entry, name) for entry in entries.filter(user_id=1)]
+
+    return lambda: read(Entry.unopened, "plain"), lambda: read(Entry.objects, "text")
+
+
+def of_aiosqlite(path, load):
+    """As a request reads them, with a connection of its own."""
+    import aiosqlite
+
+    async def rows(column):
+        async with aiosqlite.connect(path) as connection:
+            await load(connection)
+            return await connection.execute_fetchall(f"SELECT id, {column} FROM journal_entries WHERE user_id = ?", (1,))
+
+    def read(column):
+        return [text for _, text in asyncio.run(rows(column))]
+
+    return lambda: read("plain"), lambda: read(SEALED)
+
+
+FRAMEWORKS = {"sqlite3": of_sqlite3, "SQLAlchemy": of_sqlalchemy, "Django": of_django, "aiosqlite": of_aiosqlite}
 
 
 def measure(name, path, load, rounds):
