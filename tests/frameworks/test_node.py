@@ -1,0 +1,63 @@
+"""docs/frameworks/node.md: Kysely over better-sqlite3, with the npm package."""
+
+import shutil
+
+import pytest
+from conftest import LIBRARY, ROOT
+from documents.book import blocks
+from hosts.drivers import BUILT, NODE, build
+
+from .pages import execute
+
+JOURNAL, PROGRAM = ("\n".join(lines) for language, _, lines in blocks((ROOT / "docs" / "frameworks" / "node.md").read_text()) if language == "js")
+SHOWN = [line.removeprefix("// ") for line in PROGRAM.splitlines() if line.startswith("// ")]
+
+
+@pytest.fixture
+def ran(journal):
+    """Runs a program beside the page's `journal.mjs`; what it printed."""
+    build("node")
+    folder, env = journal
+    modules = folder / "node_modules"
+    npm = modules / "sqlite-journal-crypt"
+    shutil.copytree(ROOT / "packaging" / "npm", npm)
+    (npm / "linux-x64").mkdir()
+    shutil.copy(LIBRARY, npm / "linux-x64" / "journal_crypt.so")
+    for name in ("better-sqlite3", "kysely"):
+        (modules / name).symlink_to(BUILT / "node" / "node_modules" / name)
+    (folder / "journal.mjs").write_text(JOURNAL)
+
+    def run(program, **more):
+        (folder / "main.mjs").write_text(program)
+        return execute([NODE, "main.mjs"], folder, {**env, **more})
+
+    return run
+
+
+def test_the_page_gives_what_it_shows(ran):
+    assert ran(PROGRAM) == SHOWN != []
+
+
+def test_another_request_waits_for_the_end_of_a_scope_and_has_none(ran):
+    program = """
+import { entries, write, asUser } from "./journal.mjs";
+const say = (error) => console.log(error.message.split(": ").slice(0, 2).join(": "));
+let inside;
+const one = asUser(1, async (journal) => { inside = asUser(2, (other) => write(other, 2, "x")); return write(journal, 1, "x"); });
+await one; await inside;
+await asUser(1, (journal) => { throw new Error("whatever: happens"); }).catch(say);
+for (const user of [1, 2]) console.log(await asUser(user, (journal) => entries(journal).where("user_id", "=", user).execute().then((rows) => rows.length)));
+await asUser(2, (journal) => write(journal, 1, "x")).catch(say);
+"""
+    assert ran(program, JOURNAL_REQUIRE_SCOPE="1") == ["whatever: happens", "1", "1", "journal_seal: out_of_scope"]
+
+
+def test_a_token_that_was_moved_to_another_row_is_not_read_there(ran):
+    program = """
+import { db, entries, write } from "./journal.mjs";
+const [one, two] = [await write(db, 1, "one"), await write(db, 1, "two")];
+const { token } = await db.selectFrom("journal_entries").select("token").where("uid", "=", one).executeTakeFirst();
+await db.updateTable("journal_entries").set({ token }).where("uid", "=", two).execute();
+console.log((await entries(db).orderBy("id").execute()).map((row) => row.text).join());
+"""
+    assert ran(program) == ["one,"]
