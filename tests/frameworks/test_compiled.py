@@ -1,0 +1,67 @@
+"""The pages of docs/frameworks/ whose program is compiled: Go's database/sql, JDBC."""
+
+import os
+import shutil
+import sqlite3
+import sys
+
+import pytest
+from conftest import LIBRARY, ROOT
+from documents.book import blocks
+from hosts.drivers import BUILT, COMMANDS, build
+
+from .pages import execute
+
+
+@pytest.fixture
+def folder(journal):
+    """The journal's folder, with the library in it."""
+    shutil.copy(LIBRARY, journal[0] / f"journal_crypt{LIBRARY.suffix}")
+    return journal[0]
+
+
+@pytest.fixture
+def env(journal):
+    """No connection may use a key without a scope."""
+    return {**journal[1], "JOURNAL_REQUIRE_SCOPE": "1", "LC_ALL": "C.UTF-8"}
+
+
+def only(page, language):
+    """The source of a page's one block, and what it shows."""
+    [lines] = [lines for its, _, lines in blocks((ROOT / "docs" / "frameworks" / page).read_text()) if its == language]
+    shown = []
+    while lines[-1].startswith("// "):
+        shown.insert(0, lines.pop().removeprefix("// "))
+    return "\n".join(lines), shown
+
+
+def tokens(folder):
+    with sqlite3.connect(folder / "journal.db") as connection:
+        return connection.execute("SELECT user_id, key_uid, substr(token, 1, 6) FROM journal_entries ORDER BY user_id").fetchall()
+
+
+SEALED = [(1, "oseh_ujmk_1", "gAAAAA"), (2, "oseh_ujmk_2", "gAAAAA")]
+
+
+def test_gos_page_gives_what_it_shows(folder, env):
+    build("go")
+    source, shown = only("go.md", "go")
+    (folder / "main.go").write_text(source)
+    for file in ("go.mod", "go.sum"):
+        shutil.copy(ROOT / "tests" / "hosts" / file, folder)
+    go = {
+        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}", "GOPATH": str(BUILT / "cache" / "go"),
+        "GOCACHE": str(BUILT / "cache" / "go-build"), "GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local", "CGO_ENABLED": "1",
+    }  # fmt: skip
+    execute(["go", "vet", "."], folder, go)
+    assert execute(["go", "run", "."], folder, {**env, **go}) == shown != []
+    assert tokens(folder) == SEALED
+
+
+def test_javas_page_gives_what_it_shows(folder, env):
+    build("java")
+    source, shown = only("jdbc.md", "java")
+    (folder / "Journal.java").write_text(source)
+    java, option, path, _ = COMMANDS["sqlite-jdbc"][1]
+    assert execute([java, option, path, "Journal.java"], folder, env) == shown != []
+    assert tokens(folder) == SEALED
