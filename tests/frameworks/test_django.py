@@ -74,6 +74,48 @@ print(one.text, two.text, *Entry.objects.order_by("id").values_list("opened_text
 """) == ["one None one None"]
 
 
+def test_a_proxy_and_a_model_that_inherits_the_text_seal_it_too(ran):
+    assert ran("""
+class Shown(Entry):
+    class Meta: proxy, app_label = True, "journal"
+class Base(models.Model):
+    uid, user_id, created_at = models.TextField(default=new_uid), models.IntegerField(), models.FloatField(default=time.time)
+    key_uid, token = models.TextField(), models.TextField()
+    text = SealedText(context=("journal_entries.token:", "uid"))
+    objects = SealedManager()
+    class Meta: abstract, app_label = True, "journal"
+class Other(Base):
+    class Meta: app_label, db_table, managed = "journal", "journal_entries", False
+Other.objects.create(user_id=1, text="first")
+print(Entry.objects.get().text, Other.objects.get().text)
+entry = Shown.objects.get(); entry.text = "second"; entry.save()
+print(Entry.objects.get().text, Shown.objects.get().text)
+""") == ["first first", "second second"]
+
+
+def test_what_passes_save_by_stores_no_row_without_its_text(ran):
+    assert ran("""
+print(raised(lambda: Entry.objects.bulk_create([Entry(user_id=1, text="Slept well.")])))
+entry = Entry.objects.create(user_id=1, text="first")
+entry.text = "second"
+print(raised(lambda: Entry.objects.bulk_update([entry], ["token"])))
+print(Entry.objects.count(), Entry.objects.get().text)
+""") == ["ValueError: text is sealed by save: what passes that by takes a key uid and a token"] * 2 + ["1 first"]
+
+
+def test_what_was_assigned_and_not_saved_is_gone_with_a_rollback_or_a_refresh(ran):
+    assert ran("""
+entry = Entry.objects.create(user_id=1, text="first")
+try:
+    with transaction.atomic():
+        entry.text = "second"; entry.save()
+        raise KeyError
+except KeyError: print(Entry.objects.get().text)
+entry.text = "third"; entry.refresh_from_db(); print(entry.text)
+entry.save(); print(Entry.objects.get().text)
+""") == ["first"] * 3
+
+
 def test_what_binds_a_token_may_not_change_without_its_text(ran):
     assert ran("""
 entry = Entry.objects.create(user_id=1, text="x")

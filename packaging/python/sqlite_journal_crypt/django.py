@@ -1,12 +1,14 @@
 """Django: the extension on every connection to SQLite, a text that a model keeps as key uid and token, and its manager."""
 
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Iterator, Optional, Tuple
 
 from django.apps import AppConfig
 from django.db import connections, models
 from django.db.backends.signals import connection_created
 from django.db.models.query import ModelIterable
+from django.dispatch import receiver
 
 from . import _scope
 from ._loading import load
@@ -37,10 +39,8 @@ class SealedText(property):
         super().__init__(self._opened, self._assign)
         self.user_id, self.key_uid, self.token, self.context = user_id, key_uid, token, context
 
-    def contribute_to_class(self, model: Any, name: str) -> None:
-        self.name, self._cache, self._assigned = name, f"_opened_{name}", f"_assigned_{name}"
-        setattr(model, name, self)
-        models.signals.pre_save.connect(self._save, sender=model)
+    def __set_name__(self, _: Any, name: str) -> None:
+        self.name, self._cache = name, f"_opened_{name}"
 
     def expression(self) -> models.Func:
         """The text, for a query."""
@@ -68,35 +68,54 @@ class SealedText(property):
         return (getattr(entry, self.key_uid), getattr(entry, self.token), *self._bound(entry))
 
     def _assign(self, entry: Any, text: Optional[str]) -> None:
-        entry.__dict__[self._assigned] = text
+        setattr(entry, self.token, _Unsealed(self.name, text))
 
     def _opened(self, entry: Any) -> Optional[str]:
-        if self._assigned in entry.__dict__:
-            return entry.__dict__[self._assigned]
+        token = getattr(entry, self.token)
+        if isinstance(token, _Unsealed):
+            return token.text
         state, text = entry.__dict__.get(self._cache, (None, None))
         if state != self._state(entry):
             user, *context = self._bound(entry)
-            values = (user, getattr(entry, self.key_uid), getattr(entry, self.token), *context)
+            values = (user, getattr(entry, self.key_uid), token, *context)
             [text] = _row(entry._state.db, f"SELECT journal_try_decrypt({_marks(values)})", values)
             self.keep(entry, text)
         return text
 
-    def _save(self, instance: Any, using: str, raw: bool, **_: Any) -> None:
-        if self._assigned not in instance.__dict__:
-            state, _text = instance.__dict__.get(self._cache, (None, None))
-            if state is not None and not raw and state[2:] != self._bound(instance):
+    def seal(self, entry: Any, using: str) -> None:
+        """Seals what was assigned to the entry."""
+        token = entry.__dict__.get(self.token)
+        if not isinstance(token, _Unsealed):
+            state, _ = entry.__dict__.get(self._cache, (None, None))
+            if state is not None and state[2:] != self._bound(entry):
                 raise ValueError(f"{self.name} is sealed for its user and row: assign it anew where one of these changes")
             return
-        text = instance.__dict__[self._assigned]
-        key_uid = token = None
+        text, sealed = token.text, (None, None)
         if text is not None:
-            user, *context = self._bound(instance)
+            user, *context = self._bound(entry)
             values = (user, text, *context)
-            key_uid, token = _row(using, f"SELECT key_uid, token FROM journal_seal({_marks(values)})", values)
-        setattr(instance, self.key_uid, key_uid)
-        setattr(instance, self.token, token)
-        self.keep(instance, text)
-        del instance.__dict__[self._assigned]
+            sealed = _row(using, f"SELECT key_uid, token FROM journal_seal({_marks(values)})", values)
+        setattr(entry, self.key_uid, sealed[0])
+        setattr(entry, self.token, sealed[1])
+        self.keep(entry, text)
+
+
+class _Unsealed:
+    """Stands for the token of a text that was assigned, until the save seals it. No field stores it."""
+
+    def __init__(self, name: str, text: Optional[str]) -> None:
+        self.name, self.text = name, text
+
+    def __str__(self) -> str:
+        raise ValueError(f"{self.name} is sealed by save: what passes that by takes a key uid and a token")
+
+
+@receiver(models.signals.pre_save)
+def _seal(sender: Any, instance: Any, using: str, raw: bool, **_: Any) -> None:
+    # Of every model: a proxy, and one that inherits the text, is a sender of its own.
+    if not raw:
+        for sealed in _sealed_of(sender):
+            sealed.seal(instance, using)
 
 
 class _Opening(ModelIterable):
@@ -138,8 +157,9 @@ def _connected(connection: Any, **_: Any) -> None:
         connection.connection.execute("PRAGMA temp_store = MEMORY")
 
 
-def _sealed_of(model: Any) -> Iterator[SealedText]:
-    return (value for kind in model.__mro__ for value in vars(kind).values() if isinstance(value, SealedText))
+@lru_cache(maxsize=None)
+def _sealed_of(model: Any) -> Tuple[SealedText, ...]:
+    return tuple(value for kind in model.__mro__ for value in vars(kind).values() if isinstance(value, SealedText))
 
 
 def _alias(sealed: SealedText) -> str:
