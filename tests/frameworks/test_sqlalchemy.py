@@ -132,6 +132,36 @@ with Session(engine) as session:
     ]  # fmt: skip
 
 
+def test_a_session_that_is_given_a_connection_in_another_users_scope_is_refused(ran):
+    assert ran("""
+for user in (1, 2):
+    with Session(engine) as session: session.add(new_entry(user_id=user, text=f"of {user}")); session.commit()
+def read(connection, user, of):
+    with Session(connection) as session:
+        use_scope(session, user)
+        return raised(lambda: print(session.scalar(select(Entry.text).where(Entry.user_id == of))))
+with engine.connect() as connection:
+    read(connection, 1, 1), read(connection, 1, 1)
+    print(read(connection, 2, 1))
+with engine.connect() as connection: read(connection, 2, 2)
+""") == ["of 1", "of 1", "this connection is in another user's scope until it goes back to the pool", "of 2"]
+
+
+def test_a_text_that_was_rolled_back_is_not_there_and_one_that_was_refused_can_be_tried_again(ran):
+    assert ran("""
+with Session(engine) as session:
+    session.add(entry := new_entry(user_id=1, text="first")); session.commit()
+    entry.text = "second"; session.flush(); session.rollback()
+    print(entry.text)
+    with session.begin_nested() as savepoint: entry.text = "third"; session.flush(); savepoint.rollback()
+    print(entry.text)
+    session.add(entry := new_entry(user_id=3, text="fourth"))
+    print(raised(session.commit)); session.rollback()
+    entry.user_id = 1; session.add(entry); session.commit()
+    print(*session.scalars(select(Entry.text).order_by(Entry.id)))
+""") == ["first", "first", "journal_seal: no_key: user 3 has no key", "first fourth"]
+
+
 def test_async_sessions_seal_open_and_have_scopes_too(ran):
     assert ran("""
 import asyncio

@@ -10,7 +10,7 @@ from ._loading import load
 
 _SEALED = "sqlite_journal_crypt.sealed"
 _USER = "sqlite_journal_crypt.user"
-_NONCE = "sqlite_journal_crypt.nonce"
+_SCOPE = "sqlite_journal_crypt.scope"
 
 
 def install(engine: Any) -> None:
@@ -64,14 +64,19 @@ def _connect(connection: Any, _: Any) -> None:
 
 @event.listens_for(Session, "after_begin")
 def _begin_scope(session: Session, _: Any, connection: Any) -> None:
-    # A savepoint begins on a connection that has its scope.
-    if _USER in session.info and _NONCE not in connection.info:
-        given = connection.exec_driver_sql("SELECT journal_scope(?)", (session.info[_USER],))
-        connection.info[_NONCE] = given.scalar_one()
+    if _USER not in session.info:
+        return
+    user_id = session.info[_USER]
+    if _SCOPE not in connection.info:
+        given = connection.exec_driver_sql("SELECT journal_scope(?)", (user_id,))
+        connection.info[_SCOPE] = (user_id, given.scalar_one())
+    # A savepoint begins on a connection that has its scope; so does a session that was given a connection.
+    elif connection.info[_SCOPE][0] != user_id:
+        raise RuntimeError("this connection is in another user's scope until it goes back to the pool")
 
 
 def _end_scope(connection: Any, record: Any, state: Any) -> None:
-    nonce = record.info.pop(_NONCE, None)
+    _, nonce = record.info.pop(_SCOPE, (None, None))
     # One that cannot be awaited any more is closed, and not used again.
     if nonce is None or not state.asyncio_safe:
         return
