@@ -24,6 +24,10 @@ pub(crate) struct Sealer {
     connection: Connection,
     file: String,
     key: String,
+    /// Begins a transaction that reads: while one stands, the extension looks no key up twice.
+    read: String,
+    /// Takes all keys away again.
+    clear: String,
 }
 
 impl Sealer {
@@ -56,18 +60,22 @@ impl Sealer {
                 "INSERT INTO {schema}.user_journal_master_keys (id, uid, user_id, s3_file_id, created_at)
                  VALUES (?, ?, ?, ?, ?)"
             ),
+            read: format!("BEGIN; SELECT count(*) FROM {schema}.s3_files"),
+            clear: format!(
+                "DELETE FROM {schema}.user_journal_master_keys; DELETE FROM {schema}.s3_files"
+            ),
         })
     }
 
-    /// Calls with these keys, and no others: they are there for the length of one transaction. Each is of the user whose
+    /// Calls with these keys, and no others: they are there for the length of the calls. Each is of the user whose
     /// number stands beside it, which is ours: ids of the database may be of any type.
     pub(crate) fn given<'k, T>(
         &self,
         keys: impl IntoIterator<Item = (i64, &'k Key)>,
         calls: impl FnOnce(&Calls<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.connection.execute_batch("BEGIN")?;
         let run = || {
+            self.connection.execute_batch("BEGIN")?;
             let mut file = self.connection.prepare_cached(&self.file)?;
             let mut row = self.connection.prepare_cached(&self.key)?;
             for (number, (user, key)) in keys.into_iter().enumerate() {
@@ -77,6 +85,8 @@ impl Sealer {
                 }
                 row.execute(params![number, key.uid, user, number, key.created_at])?;
             }
+            self.connection.execute_batch("COMMIT")?;
+            self.connection.execute_batch(&self.read)?;
             calls(&Calls {
                 connection: &self.connection,
             })
@@ -85,6 +95,7 @@ impl Sealer {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
+        self.connection.execute_batch(&self.clear)?;
         outcome
     }
 

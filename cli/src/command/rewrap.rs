@@ -163,24 +163,29 @@ fn told(word: &str) -> &'static str {
 
 impl Table {
     /// Gives a row new tokens and their key: only where it still holds the old ones, and the key is still the user's. Its
-    /// parameters are the new tokens, the rowid, what named the old key, the old tokens, the new key's uid, the user.
+    /// parameters are the new tokens, the rowid, what named the old key, the old tokens, the new key's uid, the user. (An
+    /// UPDATE with FROM would collect what it finds in a table of its own first, each time.)
     pub(crate) fn update(&self) -> String {
         let (name, key) = (self.quoted_name(), self.key());
         let named = self.named();
         let columns: Vec<_> = self.columns().map(crate::layout::quoted).collect();
-        let set: Vec<_> = columns
-            .iter()
-            .map(|column| format!("{column} = ?"))
-            .collect();
-        let same: Vec<_> = columns
-            .iter()
-            .map(|column| format!("{name}.{column} IS ?"))
-            .collect();
+        let each = |first: usize, operator: &str, between: &str| {
+            let terms = columns.iter().enumerate();
+            let terms =
+                terms.map(|(place, column)| format!("{column} {operator} ?{}", first + place));
+            terms.collect::<Vec<_>>().join(between)
+        };
+        let many = columns.len();
+        let (rowid, old, uid) = (many + 1, many + 2, 2 * many + 3);
+        let current = format!(
+            "FROM user_journal_master_keys WHERE uid = ?{uid} AND user_id = ?{}",
+            uid + 1
+        );
         format!(
-            "UPDATE {name} SET {}, {key} = k.{named} FROM user_journal_master_keys AS k
-             WHERE {name}.rowid = ? AND {name}.{key} IS ? AND {} AND k.uid = ? AND k.user_id = ?",
-            set.join(", "),
-            same.join(" AND "),
+            "UPDATE {name} SET {}, {key} = (SELECT {named} {current})
+             WHERE {name}.rowid = ?{rowid} AND {key} IS ?{old} AND {} AND EXISTS (SELECT 1 {current})",
+            each(1, "=", ", "),
+            each(many + 3, "IS", " AND "),
         )
     }
 }
