@@ -23,7 +23,7 @@ def execute(command, folder, env):
     """What a program prints, in this folder; it must succeed."""
     done = subprocess.run(
         [str(word) for word in command], cwd=folder, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=120,
+        text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()

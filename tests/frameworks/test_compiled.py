@@ -1,4 +1,4 @@
-"""The pages of docs/frameworks/ whose program is compiled: Go's database/sql, JDBC."""
+"""The pages of docs/frameworks/ whose program is compiled: Go's database/sql, JDBC, rusqlite."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import sqlite3
 import sys
 
 import pytest
-from conftest import LIBRARY, ROOT
+from conftest import LIBRARY, ROOT, TARGET
 from documents.book import blocks
 from hosts.drivers import BUILT, COMMANDS, build
 
@@ -64,4 +64,19 @@ def test_javas_page_gives_what_it_shows(folder, env):
     (folder / "Journal.java").write_text(source)
     java, option, path, _ = COMMANDS["sqlite-jdbc"][1]
     assert execute([java, option, path, "Journal.java"], folder, env) == shown != []
+    assert tokens(folder) == SEALED
+
+
+def test_rusts_page_gives_what_it_shows(folder, env):
+    source, shown = only("rust.md", "rust")
+    (folder / "src").mkdir()
+    (folder / "src" / "main.rs").write_text(source)
+    (folder / "Cargo.toml").write_text(
+        '[package]\nname = "page"\nversion = "0.0.0"\nedition = "2024"\n'
+        '[dependencies]\nrusqlite = { version = "0.40", features = ["bundled", "load_extension"] }\n'
+    )
+    shutil.copy(ROOT / "Cargo.lock", folder)  # the versions that this machine has
+    # What tests/packages/test_install.py builds too.
+    built = {"CARGO_TARGET_DIR": str(TARGET / "dist-rust"), "CARGO_NET_OFFLINE": "true"}
+    assert execute(["cargo", "run", "--quiet"], folder, {**env, **built}) == shown != []
     assert tokens(folder) == SEALED
