@@ -67,6 +67,47 @@ with Session(engine) as session:
 """) == ["True first", "False second", "second True"]
 
 
+def test_a_text_is_mapped_by_a_mixin_a_table_and_a_dataclass_too(ran):
+    assert ran("""
+from sqlalchemy import MetaData, Table
+from sqlalchemy.orm import MappedAsDataclass, declared_attr, registry
+class Journaled:
+    __tablename__ = "journal_entries"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column("uid")
+    owner: Mapped[int] = mapped_column("user_id")
+    key_uid: Mapped[str] = mapped_column()
+    sealed_text: Mapped[str] = mapped_column("token")
+    created_at: Mapped[float] = mapped_column()
+    @declared_attr
+    def text(cls) -> Mapped[str | None]: return sealed(cls.owner, cls.key_uid, cls.sealed_text, context=("entry:", cls.name))
+class Mixed(Journaled, type("Other", (DeclarativeBase,), {})): pass
+table = Table("journal_entries", MetaData(), autoload_with=engine).c
+class OfTable:
+    def __init__(self, **values):
+        for name, value in values.items(): setattr(self, name, value)
+registry().map_imperatively(
+    OfTable, table.id.table, properties={"text": sealed(table.user_id, table.key_uid, table.token, context=("entry:", table.uid))}
+)
+class Data(MappedAsDataclass, type("Another", (DeclarativeBase,), {})):
+    __tablename__ = "journal_entries"
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    uid: Mapped[str] = mapped_column()
+    user_id: Mapped[int] = mapped_column()
+    key_uid: Mapped[str] = mapped_column(init=False)
+    token: Mapped[str] = mapped_column(init=False)
+    created_at: Mapped[float] = mapped_column()
+    text: Mapped[str | None] = sealed(user_id, key_uid, token, context=("entry:", uid), init=True, default=None)
+with Session(engine) as session:
+    session.add(Mixed(name="m", owner=1, created_at=1.0, text="mixed"))
+    session.add(OfTable(uid="t", user_id=1, created_at=2.0, text="of a table"))
+    session.add(Data(uid="d", user_id=1, created_at=3.0, text="data"))
+    session.commit()
+for kind in (Mixed, OfTable, Data):
+    with Session(engine) as session: print(*session.scalars(select(kind.text).order_by(kind.created_at)))
+""") == ["mixed of a table data"] * 3
+
+
 def test_a_token_that_was_moved_to_another_row_is_not_read_there(ran):
     assert ran("""
 with Session(engine) as session:
@@ -104,6 +145,19 @@ def test_a_key_that_is_gone_makes_the_text_none_and_an_outage_raises(ran, key_st
     assert ran(outage, **store) == ["store_unavailable"]
     next(key_store.root.rglob("oseh_ujmk_1")).unlink()
     assert ran(read) == ["None"]
+
+
+def test_a_deferred_text_is_opened_where_it_is_asked_for(ran, key_store):
+    deferred = """
+class Deferred(type("Other", (DeclarativeBase,), {})):
+    __table__ = Entry.__table__
+    text = sealed(__table__.c.user_id, __table__.c.key_uid, __table__.c.token, deferred=True)
+with Session(engine) as session:
+    [read] = session.scalars(select(Deferred))
+    print(read.user_id, raised(lambda: read.text).split(": ")[1])
+"""
+    assert ran("with Session(engine) as session: session.add(new_entry(user_id=1, text='x')); session.commit()") == []
+    assert ran(deferred, JOURNAL_KEY_STORE=f"file://{key_store.root}/absent") == ["1 store_unavailable"]
 
 
 def test_a_session_for_one_user_reads_no_others_and_its_connection_serves_the_next(ran):

@@ -24,18 +24,18 @@ def install(engine: Any) -> None:
     event.listen(engine, "reset", _end_scope)
 
 
-def sealed(user_id: Any, key_uid: Any, token: Any, *, context: Optional[Tuple[str, Any]] = None) -> Any:
+def sealed(user_id: Any, key_uid: Any, token: Any, *, context: Optional[Tuple[str, Any]] = None, **options: Any) -> Any:
     """A mapped attribute: the text whose key and token are in these columns.
 
     A SELECT opens it with its row; None is a text that can never be read again. What is assigned is sealed at the next
     flush, before its first INSERT, under the user's newest key. `context` is a prefix and a column, which together bind the
-    token to its row: `("journal_entries.token:", uid)`.
+    token to its row: `("journal_entries.token:", uid)`. The options are those of `column_property`, such as `deferred`.
     """
     arguments = [user_id, key_uid, token]
     if context is not None:
         arguments.append(literal(context[0], String).concat(context[1]))
     info = {_SEALED: (user_id, key_uid, token, context)}
-    return column_property(func.journal_try_decrypt(*arguments, type_=String()), info=info)
+    return column_property(func.journal_try_decrypt(*arguments, type_=String()), info=info, **options)
 
 
 def use_scope(session: Any, user_id: Any) -> None:
