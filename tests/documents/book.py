@@ -8,7 +8,7 @@ README = (ROOT / "README.md").read_text()
 # In this order the examples are one session.
 PAGES = (
     "start", "functions", "errors", "configuration", "keys", "behaviour", "monitor", "protection", "speed", "limits", "upgrade",
-    "building", "faq",
+    "building", "faq", "write", "migrate", "rotate", "call", "files", "erase",
 )  # fmt: skip
 
 

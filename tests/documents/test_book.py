@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import LIBRARY, ROOT, SQLITE3, run_shell
+from conftest import LIBRARY, ROOT, SQLITE3, TARGET, run_shell
 from sql.script import Case, errors_by_line, with_marks
 
 from .book import BOOK, README, blocks, matches, section
@@ -110,6 +110,7 @@ def wrong_examples(text, folder):
     make.chmod(0o755)
     shutil.copytree(ROOT / "sql", folder / "sql")
     shutil.copy(LIBRARY, folder / f"journal_crypt{LIBRARY.suffix}")
+    shutil.copy(TARGET / "release" / "journal-crypt", folder)
     env = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     wrong, session = [], []
     for language, first, lines in [*blocks(text), ("end", 0, [])]:
@@ -298,6 +299,8 @@ def changed(correct, wrong):
         ("# Slept well.\n", "# Slept.\n", "is shown"),
         ('journal.load_extension("./journal_crypt")', 'journal.load_extensions("./journal_crypt")', "AttributeError"),
         ("\nmake demo", "\nmake demos", "No rule to make target"),
+        ("rotate --older-than 30d", "rotate --older 30d", "unexpected argument"),
+        ("-- key_lost|2", "-- key_lost|3", "['key_lost|3'] is shown"),
         ("mkdir -m 700 keys", "mkdir -m 700 keys/keys", "keys/keys"),
         ("```python\nimport sqlite3, time", "```pyhton\nimport sqlite3, time", "nothing runs pyhton"),
     ],
