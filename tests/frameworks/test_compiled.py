@@ -1,4 +1,4 @@
-"""The pages of docs/frameworks/ whose program is compiled: Go's database/sql, JDBC, rusqlite."""
+"""The pages of docs/frameworks/ whose program is compiled: Go's database/sql, JDBC, rusqlite, sqlx."""
 
 import os
 import shutil
@@ -26,9 +26,9 @@ def env(journal):
     return {**journal[1], "JOURNAL_REQUIRE_SCOPE": "1", "LC_ALL": "C.UTF-8"}
 
 
-def only(page, language):
-    """The source of a page's one block, and what it shows."""
-    [lines] = [lines for its, _, lines in blocks((ROOT / "docs" / "frameworks" / page).read_text()) if its == language]
+def block(page, language, number=0):
+    """The source of a block of a page, and what it shows."""
+    lines = [lines for its, _, lines in blocks((ROOT / "docs" / "frameworks" / page).read_text()) if its == language][number]
     shown = []
     while lines[-1].startswith("// "):
         shown.insert(0, lines.pop().removeprefix("// "))
@@ -45,7 +45,7 @@ SEALED = [(1, "oseh_ujmk_1", "gAAAAA"), (2, "oseh_ujmk_2", "gAAAAA")]
 
 def test_gos_page_gives_what_it_shows(folder, env):
     build("go")
-    source, shown = only("go.md", "go")
+    source, shown = block("go.md", "go")
     (folder / "main.go").write_text(source)
     for file in ("go.mod", "go.sum"):
         shutil.copy(ROOT / "tests" / "hosts" / file, folder)
@@ -60,7 +60,7 @@ def test_gos_page_gives_what_it_shows(folder, env):
 
 def test_javas_page_gives_what_it_shows(folder, env):
     build("java")
-    source, shown = only("jdbc.md", "java")
+    source, shown = block("jdbc.md", "java")
     (folder / "Journal.java").write_text(source)
     java, option, path, _ = COMMANDS["sqlite-jdbc"][1]
     assert execute([java, option, path, "Journal.java"], folder, env) == shown != []
@@ -68,7 +68,7 @@ def test_javas_page_gives_what_it_shows(folder, env):
 
 
 def test_rusts_page_gives_what_it_shows(folder, env):
-    source, shown = only("rust.md", "rust")
+    source, shown = block("rust.md", "rust")
     (folder / "src").mkdir()
     (folder / "src" / "main.rs").write_text(source)
     (folder / "Cargo.toml").write_text(
@@ -79,4 +79,15 @@ def test_rusts_page_gives_what_it_shows(folder, env):
     # What tests/packages/test_install.py builds too.
     built = {"CARGO_TARGET_DIR": str(TARGET / "dist-rust"), "CARGO_NET_OFFLINE": "true"}
     assert execute(["cargo", "run", "--quiet"], folder, {**env, **built}) == shown != []
+    assert tokens(folder) == SEALED
+
+
+def test_sqlxs_program_gives_what_it_shows(folder, env):
+    source, shown = block("rust.md", "rust", 1)
+    (folder / "src").mkdir()
+    (folder / "src" / "main.rs").write_text(source)
+    for file in ("Cargo.toml", "Cargo.lock"):
+        shutil.copy(ROOT / "tests" / "frameworks" / "sqlx" / file, folder)
+    built = {"CARGO_TARGET_DIR": str(TARGET / "frameworks-sqlx")}
+    assert execute(["cargo", "run", "--quiet", "--locked"], folder, {**env, **built}) == shown != []
     assert tokens(folder) == SEALED
