@@ -23,6 +23,26 @@ def test_an_outage_is_a_503_and_an_entry_whose_key_is_gone_is_null(journal, pack
     assert gone.startswith("200 None") and gone.endswith("'text': None}]")
 
 
+def test_a_key_that_is_paused_is_a_423_and_comes_back(journal, package):
+    folder, env = journal
+    of_key = """
+import sqlite3, sqlite_journal_crypt
+connection = sqlite3.connect("journal.db")
+sqlite_journal_crypt.load(connection)
+connection.execute("SELECT journal_{}_key(1, 'oseh_ujmk_1')").fetchall()
+"""
+    ask = """
+for call in (lambda: client.get("/entries", headers={"X-User": "1"}), lambda: client.post("/entries", json={"text": "x"}, headers={"X-User": "1"})):
+    answer = call()
+    print(answer.status_code, *(["error"] if "error" in answer.json() else []))
+"""
+    assert run(APPLICATION + ask, folder, package, env) == ["200", "201"]
+    run(of_key.format("disable"), folder, package, env, JOURNAL_ADMIN="1")
+    assert run(APPLICATION + ask, folder, package, env) == ["423 error"] * 2
+    run(of_key.format("enable"), folder, package, env, JOURNAL_ADMIN="1")
+    assert run(APPLICATION + ask, folder, package, env) == ["200", "201"]
+
+
 def test_a_query_that_forgot_whose_entries_it_reads_meets_the_scope(journal, package):
     folder, env = journal
     write = "".join(f'client.post("/entries", json={{"text": "x"}}, headers={{"X-User": "{user}"}})\n' for user in (1, 2))
