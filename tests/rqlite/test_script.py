@@ -7,7 +7,7 @@ import sys
 import pytest
 import rqdb
 
-from conftest import ROOT
+from conftest import ROOT, native
 
 from .journal import SEAL, marker
 
@@ -31,6 +31,7 @@ def script(journal, package):
     return run
 
 
+@native
 def test_what_it_writes_through_any_node_it_reads_through_every_other(journal, user, script):
     texts, nodes = [], journal.cluster.nodes
     for node in nodes:
@@ -45,6 +46,7 @@ def test_what_it_writes_through_any_node_it_reads_through_every_other(journal, u
         assert [node.holds(text) for text in texts] == [[], [], []]
 
 
+@native
 def test_its_errors_do_not_tell_the_plaintext(journal, user, script):
     plaintext, nodes = marker(), journal.cluster.nodes
     failed = script("write", user, nodes, plaintext, AWS_SECRET_ACCESS_KEY="wrong")
