@@ -12,6 +12,7 @@ use std::ptr;
 use sqlite_loadable::ext::sqlite3;
 
 use super::kept::{Borrowed, KEPT, Kept, KeptStatement};
+use super::state::{Lasting, Vfs};
 use super::statement::{Statement, last_error};
 use super::{code, sqlite3};
 use crate::error::Error;
@@ -33,6 +34,9 @@ pub struct Connection {
     /// How many probes were prepared.
     probes: Cell<u64>,
     probe_refused: Cell<bool>,
+    pub(super) lasting: Lasting,
+    /// The VFS in which the file of `main` was found, which is on a disk.
+    pub(super) on_disk: Cell<*const Vfs>,
 }
 
 impl Connection {
@@ -45,6 +49,9 @@ impl Connection {
             kept: RefCell::default(),
             probes: Cell::new(0),
             probe_refused: Cell::new(false),
+            // SAFETY: the caller vouches for the connection.
+            lasting: unsafe { Lasting::of(db) },
+            on_disk: Cell::new(ptr::null()),
         }
     }
 

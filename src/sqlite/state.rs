@@ -2,10 +2,13 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
+use std::sync::atomic::Ordering;
+
+use sqlite_loadable::ext::sqlite3;
 
 use super::connection::Connection;
 use super::kept::Kept;
-use super::{code, sqlite3};
+use super::{ROUTINES, code, sqlite3};
 use crate::error::Error;
 
 /// Everything that makes a look-up's answer hold again; see [`Connection::state_of_main`].
@@ -37,7 +40,7 @@ impl Connection {
     ///   `PRAGMA read_uncommitted`. No routine tells that flag, and reading it by SQL takes longer than a look-up;
     /// - `main` is `sqlite3_deserialize`'s, whose versions begin anew and may meet earlier ones. It is in the VFS
     ///   `memdb`, and nothing brings the file back. Before SQLite 3.41 it has a file name ("x");
-    /// - `main` has no file name.
+    /// - `main` was opened without a file name.
     ///
     /// An authorizer, a collation, a pragma or a schema read again make a plan stale, which SQLite prepares anew
     /// at its next step. Each statement has its own mark for that, so the probe meets all that was since its own
@@ -45,16 +48,10 @@ impl Connection {
     pub fn state_of_main(&self) -> Option<State> {
         const READ: c_int = 1;
         const DATA_VERSION: c_int = 35;
-        let main = c"main".as_ptr();
-        // SAFETY: the connection is live; the file name, if there is one, is NUL-terminated.
-        unsafe {
-            if sqlite3!(txn_state(self.db(), main)) != READ {
-                return None;
-            }
-            let name = sqlite3!(db_filename(self.db(), main));
-            if name.is_null() || *name == 0 {
-                return None;
-            }
+        // SAFETY: the connection is live.
+        let transaction = || unsafe { sqlite3!(txn_state(self.db(), c"main".as_ptr())) };
+        if !self.lasting.has_file || transaction() != READ {
+            return None;
         }
         let plans = self.plans()?;
         if self.is_in_memory()? || self.shares_pages()? {
@@ -96,14 +93,25 @@ impl Connection {
         const VFS_POINTER: c_int = 27;
         let mut vfs: *const Vfs = ptr::null();
         self.control(VFS_POINTER, (&raw mut vfs).cast())?;
+        // `memdb` is SQLite's own and stays where it is, so that no other is found in its place.
+        if !vfs.is_null() && vfs == self.on_disk.get() {
+            return Some(false);
+        }
         // SAFETY: the VFS of an open file outlives it, and its name is NUL-terminated.
         let name = unsafe { CStr::from_ptr(vfs.as_ref()?.name) };
-        Some(name == c"memdb")
+        let is_in_memory = name == c"memdb";
+        if !is_in_memory {
+            self.on_disk.set(vfs);
+        }
+        Some(is_in_memory)
     }
 
     /// Whether another connection has one of this connection's caches of pages at this moment. SQLite divides the bytes
     /// of a shared one by its connections: the sum is then another.
     fn shares_pages(&self) -> Option<bool> {
+        if !self.lasting.may_share_pages {
+            return Some(false);
+        }
         const CACHE_USED: c_int = 1;
         const CACHE_USED_SHARED: c_int = 11;
         let status = |of| {
@@ -123,9 +131,36 @@ impl Connection {
     }
 }
 
+/// What of a connection stays as it is while it is open.
+pub(super) struct Lasting {
+    /// `main` was opened as a file; `sqlite3_deserialize` may put memory in its place, and nothing a file in that of memory.
+    has_file: bool,
+    /// SQLite was built with its shared cache, which <https://sqlite.org/compile.html> recommends to leave out.
+    may_share_pages: bool,
+}
+
+impl Lasting {
+    /// # Safety
+    /// The connection must be live, and the routines table set.
+    pub(super) unsafe fn of(db: *mut sqlite3) -> Self {
+        // SAFETY: the caller vouches for both; the file name, if there is one, is NUL-terminated. An SQLite without its list
+        // of options has no such routine.
+        unsafe {
+            let name = sqlite3!(db_filename(db, c"main".as_ptr()));
+            let option = (*ROUTINES.load(Ordering::Relaxed)).compileoption_used;
+            let is_left_out =
+                option.is_some_and(|is_used| is_used(c"OMIT_SHARED_CACHE".as_ptr()) == 1);
+            Self {
+                has_file: !name.is_null() && *name != 0,
+                may_share_pages: !is_left_out,
+            }
+        }
+    }
+}
+
 /// `sqlite3_vfs` (<https://sqlite.org/c3ref/vfs.html>) as far as its name.
 #[repr(C)]
-struct Vfs {
+pub(super) struct Vfs {
     version: c_int,
     file_size: c_int,
     longest_path: c_int,
