@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 const AFTER: &str = "\
-The extension's file is looked for beside this program, and where install.sh or pip put it. Where the keys are is told by \
-the extension's own variables, JOURNAL_KEY_STORE and the rest. What makes keys needs JOURNAL_ADMIN=create, what destroys \
-them JOURNAL_ADMIN=1.
+The extension's file is looked for beside this program, and where install.sh or pip put it. The extension's own variables, \
+JOURNAL_KEY_STORE and the rest, say where the keys are. Commands that make keys need JOURNAL_ADMIN=create, and those that \
+hide or destroy them JOURNAL_ADMIN=1.
 
 On rqlite, rows are read over HTTP and all cryptography is done here: no node needs the extension, and no text or key is \
 ever sent to one.
@@ -49,10 +49,10 @@ pub(crate) struct Options {
     /// Which columns hold tokens [default: journal-crypt.toml, or the shipped schema]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) columns: Option<PathBuf>,
-    /// How much to do at the same time [default: twice the processors]
+    /// How many pieces of work to do at once [default: twice the processors]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: Option<u16>,
-    /// Give one JSON object
+    /// Print one JSON object
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Say what would be done, and change nothing
@@ -68,11 +68,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
         older_than: f64,
     },
-    /// Look whether configuration, key store and database are usable
+    /// Check whether configuration, key store and database are usable
     Doctor,
     /// Give new keys to all whose newest is old, and to those without one
     Rotate {
-        /// A key that is younger stays; 0 renews every key
+        /// A key that is younger stays; 0 gives everybody a new key
         #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
         older_than: f64,
         /// These users alone
@@ -82,13 +82,13 @@ pub(crate) enum Command {
     /// Put all tokens under their users' current keys
     ///
     /// A row is changed only if it still holds the token that was read: an edit made meanwhile stays, and is taken again.
-    /// May be killed anywhere and run again.
+    /// It may be killed at any moment and run again.
     Rewrap {
         /// These users alone
         #[arg(long = "user", value_name = "ID", num_args = 1..)]
         users: Vec<String>,
     },
-    /// Look whether every token can be read, and whether rows and objects belong together
+    /// Check whether every token can be read, and whether rows and objects belong together
     ///
     /// Decrypts everything and shows nothing of it. With JOURNAL_ADMIN=1 it lists the key store's objects too.
     Audit {
@@ -113,7 +113,7 @@ pub(crate) enum Command {
         /// This old key alone, once no row is under it; without a receipt file
         #[arg(long, value_name = "UID")]
         key: Option<String>,
-        /// Do not ask
+        /// Do not ask for the id to be typed
         #[arg(long)]
         yes: bool,
         /// Where the receipt goes
@@ -135,10 +135,10 @@ pub(crate) enum Command {
     /// Turn columns of plaintext into tokens, in place
     ///
     /// Rows whose key column is NULL are plaintext: all columns of such a row that journal-crypt.toml names are sealed under
-    /// the user's current key. May be killed anywhere and run again. At the end the file is written anew, so that no byte of
+    /// the user's current key. It may be killed at any moment and run again. At the end the file is written anew, so that no byte of
     /// plaintext is left in it or in its log; that needs as much free space as the file takes.
     Migrate {
-        /// As journal-crypt.toml names it
+        /// The column, as journal-crypt.toml names it
         #[arg(value_name = "TABLE.COLUMN")]
         column: String,
     },
@@ -150,10 +150,10 @@ pub(crate) enum Command {
         /// The user
         #[arg(long, value_name = "ID")]
         user: String,
-        /// At most so many places
+        /// The most places to show
         #[arg(long, value_name = "N", default_value_t = 20)]
         most: u16,
-        /// All of which stand in the text, in any order
+        /// Words that must all stand in the text, in any order
         #[arg(required = true)]
         words: Vec<String>,
     },
