@@ -18,9 +18,26 @@ impl Report {
         let mut out = std::io::stdout().lock();
         match json {
             true => writeln!(out, "{}", self.json),
-            false => out.write_all(self.text.as_bytes()),
+            false => {
+                let width = columns();
+                (self.text.lines()).try_for_each(|line| writeln!(out, "{}", fitted(line, width)))
+            }
         }
     }
+}
+
+/// A line that is longer than the terminal is wide, broken at its words; what it goes on with stands further in. One that has
+/// colours was broken when they were put in.
+fn fitted(line: &str, width: usize) -> String {
+    const FURTHER: usize = 2;
+    if line.contains('\x1b') || line.chars().count() <= width {
+        return line.to_owned();
+    }
+    let text = line.trim_start();
+    let margin = " ".repeat(line.len() - text.len());
+    let next = format!("\n{margin}{}", " ".repeat(FURTHER));
+    let lines = broken(text, width.saturating_sub(margin.len() + FURTHER));
+    format!("{margin}{}", lines.join(&next))
 }
 
 /// A colour on a terminal, where the person did not ask for none.
@@ -103,6 +120,15 @@ mod tests {
         assert_eq!(lines.concat(), json);
         assert!(lines.iter().all(|line| line.chars().count() <= 20));
         assert_eq!(lines[0], r#"{"admin":false,"#);
+    }
+
+    #[test]
+    fn what_goes_on_on_another_line_stands_further_in() {
+        let line = "  one two three four five six seven";
+        assert_eq!(fitted(line, 24), "  one two three four\n    five six seven");
+        for as_it_is in [line, "", "\x1b[32mok\x1b[0m  one two three four five six"] {
+            assert_eq!(fitted(as_it_is, 35), as_it_is);
+        }
     }
 
     #[test]
