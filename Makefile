@@ -8,7 +8,7 @@ SHELL := bash
 .NOTPARALLEL:
 .PHONY: build demo quick test test-sqlites system-sqlite test-rqlite check schedules soak cold bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
   sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind openssl qemu arm64-cipher \
-  docs recording test-platform test-musl test-arm64 test-windows musl mingw wine dist-all
+  docs recording test-more test-platform test-musl test-arm64 test-windows musl mingw wine dist-all
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -114,6 +114,11 @@ test: build dist sqlite3-shell java valgrind $(VENV)/ready  ## Run all tests: Ru
 	awk "$$COUNT_TESTS" $$log || red=1; \
 	exit $$red
 
+# What takes minutes to build and is kept: sqlx, and mdBook.
+test-more: build docs $(VENV)/ready  ## Run the tests that `make test` leaves out until this was run once: sqlx's page, and the site
+	@mkdir -p target/frameworks-sqlx
+	@$(VENV)/bin/python -m pytest tests/frameworks/test_compiled.py tests/documents/test_site.py -k 'sqlx or site'
+
 test-rqlite: rqlited build dist sqlite3-shell $(VENV)/ready  ## Run the tests on real nodes of rqlite: the rqlited of PATH, or of RQLITED=…
 	@RQLITED="$$(command -v $(RQLITED))" $(VENV)/bin/python -m pytest tests/rqlite
 
@@ -129,7 +134,7 @@ check: build-tools  ## Run what CI runs: formatting, lints, documentation, expor
 	  target=$${platform%% *}; $(call missing_parts,$${platform#* }); \
 	  if [ -z "$$missing" ]; then $(MAKE) --no-print-directory $$target || exit 1; else echo "$$target: left out, not here:$$missing"; fi; \
 	done
-	@$(MAKE) --no-print-directory deny schedules test-sqlites
+	@$(MAKE) --no-print-directory schedules test-sqlites
 	@$(MAKE) --no-print-directory test
 
 # The program is linked against the oldest of them, and started with each; the bindings are those of the SQLite that is built
