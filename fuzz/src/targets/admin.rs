@@ -43,7 +43,10 @@ const CALLS: &[(&str, usize)] = &[
     ("SELECT journal_disable_key(?1, ?2)", 2),
     ("SELECT journal_enable_key(?1, ?2)", 2),
     ("SELECT journal_wrap_key(?1, ?2)", 2),
-    ("SELECT count(name) || ?1 FROM journal_objects", 1),
+    (
+        "SELECT NULLIF(count(name) || ?1, count(name) || ?1) FROM journal_objects",
+        1,
+    ),
 ];
 const MOST_CALLS: usize = 6;
 /// Bytes of an object, which is made under a wrapping key here.
