@@ -143,9 +143,6 @@ pub fn all(
     if config.admin != Admin::None {
         functions.extend(admin::creating(&session));
     }
-    if config.admin == Admin::All {
-        functions.extend(admin::destroying(&session));
-    }
     let mut tables = vec![
         crypt::seal(&session),
         item::seal_item(&session),
@@ -154,6 +151,7 @@ pub fn all(
     tables.extend(operate::tables(&session));
     tables.extend(counters::tables(&session));
     if config.admin == Admin::All {
+        functions.extend(admin::destroying(&session));
         tables.push(admin::listing(&session));
     }
     Ok((functions, tables))

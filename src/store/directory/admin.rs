@@ -85,18 +85,22 @@ pub(super) fn replace(
 /// Renames a file, over one of the other name if there is one. On some of Windows's file systems a file that somebody has open
 /// cannot be renamed over; those who read a key have it open for a moment.
 fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    let is_open = |outcome: &std::io::Result<()>| {
+        let denied = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+        cfg!(windows) && outcome.as_ref().is_err_and(denied)
+    };
+    patiently(|| fs::rename(from, to), is_open)
+}
+
+/// What `attempt` comes to, which is made again for as long as somebody else is in the way and there is patience.
+fn patiently<T>(attempt: impl Fn() -> T, is_in_the_way: impl Fn(&T) -> bool) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
-        match fs::rename(from, to) {
-            Err(error)
-                if cfg!(windows)
-                    && error.kind() == ErrorKind::PermissionDenied
-                    && Instant::now() < until =>
-            {
-                thread::sleep(AGAIN);
-            }
-            done => return done,
+        let outcome = attempt();
+        if !is_in_the_way(&outcome) || Instant::now() >= until {
+            return outcome;
         }
+        thread::sleep(AGAIN);
     }
 }
 
@@ -189,18 +193,13 @@ impl Place {
             return Ok(None);
         }
         let directory = File::open(&self.directory).map_err(of_file)?;
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match directory.try_lock() {
-                Ok(()) => return Ok(Some(directory)),
-                Err(TryLockError::Error(_)) => return Ok(None),
-                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(AGAIN),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::passing(
-                        "another process changes keys beside it",
-                    ));
-                }
-            }
+        let is_held = |outcome: &_| matches!(outcome, Err(TryLockError::WouldBlock));
+        match patiently(|| directory.try_lock(), is_held) {
+            Ok(()) => Ok(Some(directory)),
+            Err(TryLockError::Error(_)) => Ok(None),
+            Err(TryLockError::WouldBlock) => Err(StoreError::passing(
+                "another process changes keys beside it",
+            )),
         }
     }
 
