@@ -238,8 +238,9 @@ advisories: $(DENY)  ## Ask the RustSec database about the dependencies; needs G
 docs: $(MDBOOK)  ## Build the site from docs/ into target/book, with mdBook, which takes minutes to build
 	@cd docs && ../$(MDBOOK) build  # there, since it finds outside.py from where it runs
 
-recording: build sqlite3-shell  ## Record the demo anew: docs/demo.svg
-	@$(MAKE) --no-print-directory --silent demo | grep -v '^ *\(Compiling\|Finished\)' | docs/record.py "make demo" > target/demo.svg && mv target/demo.svg docs/demo.svg
+recording:  ## Record the demo anew: docs/demo.svg
+	@set -o pipefail; $(MAKE) --no-print-directory --silent demo | docs/record.py "make demo" > target/demo.svg && \
+	  mv target/demo.svg docs/demo.svg
 
 sbom:  ## Write the software bill of materials: target/sbom.cdx.json
 	@python3 packaging/sbom.py > target/sbom.cdx.json && echo target/sbom.cdx.json
