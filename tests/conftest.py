@@ -126,8 +126,12 @@ def built():
 @pytest.fixture(scope="session")
 def package(tmp_path_factory):
     """The wheel's package as it is installed: with the library in it."""
-    folder = tmp_path_factory.mktemp("site")
+    return python_package(tmp_path_factory.mktemp("site"), LIBRARY)
+
+
+def python_package(folder, library):
+    """Puts the wheel's package into the folder, with the library in it."""
     source = ROOT / "packaging" / "python" / "sqlite_journal_crypt"
     shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(LIBRARY, folder / source.name / f"journal_crypt{LIBRARY.suffix}")
+    shutil.copy(library, folder / source.name / f"journal_crypt{library.suffix}")
     return folder

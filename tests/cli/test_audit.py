@@ -55,8 +55,7 @@ def test_a_bucket_is_listed_itself_and_a_disabled_object_is_there(tmp_path, requ
             journal.add(user, uid)
             bucket.write(uid, journal.keys[uid])
         bucket.client.delete(bucket.name, PREFIX + "oseh_ujmk_b")
-        for version in bucket.client.list_versions(bucket.name, PREFIX + "oseh_ujmk_lost"):
-            bucket.client.delete(bucket.name, version.key, version.version_id)
+        bucket.destroy("oseh_ujmk_lost")
         bucket.write("oseh_ujmk_stray")
         bucket.write("something else")
         found = journal.json("audit", status=1)

@@ -149,8 +149,7 @@ def test_rows_stay_while_the_bucket_keeps_the_key_and_go_when_it_is_gone(tmp_pat
         assert journal.rows("SELECT uid FROM user_journal_master_keys") == [("oseh_ujmk_a",)]
         bucket.proxy.faults = []
         # Destroyed, and stopped before the rows were deleted.
-        for version in bucket.client.list_versions(bucket.name, PREFIX + "oseh_ujmk_a"):
-            bucket.client.delete(bucket.name, version.key, version.version_id)
+        bucket.destroy("oseh_ujmk_a")
         assert journal.json("erase", "--user", 1, "--yes")["complete"] is True
         assert journal.rows("SELECT uid FROM user_journal_master_keys") == []
 

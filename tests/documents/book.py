@@ -33,6 +33,14 @@ def blocks(text):
     return found
 
 
+def example(lines, comment):
+    """The source of a block, and what the comments at its end show that it prints."""
+    code = list(lines)
+    while code[-1].startswith(comment):
+        code.pop()
+    return "\n".join(code), [line.removeprefix(comment) for line in lines[len(code):]]
+
+
 def matches(shown, given):
     """Whether lines are as they are shown."""
     return len(shown) == len(given) and all(

@@ -1,6 +1,8 @@
-"""A journal for the programs of the pages."""
+"""A journal for the programs of the pages, and what runs one after a page's models."""
 
 import pytest
+
+from .pages import run
 
 
 @pytest.fixture
@@ -12,3 +14,10 @@ def journal(database, key_store):
         database.add_key(user, f"oseh_ujmk_{user}")
         key_store.write(f"oseh_ujmk_{user}")
     return database.path.parent, key_store.env
+
+
+@pytest.fixture
+def ran(request, journal, package):
+    """Runs a program after `MODELS` of the test's module; what it printed."""
+    folder, env = journal
+    return lambda source, **more: run(request.module.MODELS + source, folder, package, env, **more)

@@ -1,16 +1,12 @@
 """The pages of docs/frameworks/ whose program is compiled: Go's database/sql, JDBC, rusqlite, sqlx."""
 
-import os
 import shutil
-import sqlite3
-import sys
 
 import pytest
 from conftest import LIBRARY, ROOT, TARGET
-from documents.book import blocks
-from hosts.drivers import BUILT, COMMANDS, build
+from hosts.drivers import COMMANDS, GO, build, go_module, rust_package
 
-from .pages import execute
+from .pages import SEALED, block, execute, tokens
 
 
 @pytest.fixture
@@ -26,35 +22,13 @@ def env(journal):
     return {**journal[1], "JOURNAL_REQUIRE_SCOPE": "1", "LC_ALL": "C.UTF-8"}
 
 
-def block(page, language, number=0):
-    """The source of a block of a page, and what it shows."""
-    lines = [lines for its, _, lines in blocks((ROOT / "docs" / "frameworks" / page).read_text()) if its == language][number]
-    shown = []
-    while lines[-1].startswith("// "):
-        shown.insert(0, lines.pop().removeprefix("// "))
-    return "\n".join(lines), shown
-
-
-def tokens(folder):
-    with sqlite3.connect(folder / "journal.db") as connection:
-        return connection.execute("SELECT user_id, key_uid, substr(token, 1, 6) FROM journal_entries ORDER BY user_id").fetchall()
-
-
-SEALED = [(1, "oseh_ujmk_1", "gAAAAA"), (2, "oseh_ujmk_2", "gAAAAA")]
-
-
 def test_gos_page_gives_what_it_shows(folder, env):
     build("go")
     source, shown = block("go.md", "go")
     (folder / "main.go").write_text(source)
-    for file in ("go.mod", "go.sum"):
-        shutil.copy(ROOT / "tests" / "hosts" / file, folder)
-    go = {
-        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}", "GOPATH": str(BUILT / "cache" / "go"),
-        "GOCACHE": str(BUILT / "cache" / "go-build"), "GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local", "CGO_ENABLED": "1",
-    }  # fmt: skip
-    execute(["go", "vet", "."], folder, go)
-    assert execute(["go", "run", "."], folder, {**env, **go}) == shown != []
+    go_module(folder)
+    execute(["go", "vet", "."], folder, GO)
+    assert execute(["go", "run", "."], folder, {**env, **GO}) == shown != []
     assert tokens(folder) == SEALED
 
 
@@ -69,15 +43,7 @@ def test_javas_page_gives_what_it_shows(folder, env):
 
 def test_rusts_page_gives_what_it_shows(folder, env):
     source, shown = block("rust.md", "rust")
-    (folder / "src").mkdir()
-    (folder / "src" / "main.rs").write_text(source)
-    (folder / "Cargo.toml").write_text(
-        '[package]\nname = "page"\nversion = "0.0.0"\nedition = "2024"\n'
-        '[dependencies]\nrusqlite = { version = "0.40", features = ["bundled", "load_extension"] }\n'
-    )
-    shutil.copy(ROOT / "Cargo.lock", folder)  # the versions that this machine has
-    # What tests/packages/test_install.py builds too.
-    built = {"CARGO_TARGET_DIR": str(TARGET / "dist-rust"), "CARGO_NET_OFFLINE": "true"}
+    built = rust_package(folder, source)
     assert execute(["cargo", "run", "--quiet"], folder, {**env, **built}) == shown != []
     assert tokens(folder) == SEALED
 

@@ -1,16 +1,12 @@
 """docs/frameworks/node.md: Kysely over better-sqlite3, with the npm package."""
 
-import shutil
-
 import pytest
-from conftest import LIBRARY, ROOT
-from documents.book import blocks
-from hosts.drivers import BUILT, NODE, build
+from hosts.drivers import NODE, build, node_modules
 
-from .pages import execute
+from .pages import block, execute
 
-JOURNAL, PROGRAM = ("\n".join(lines) for language, _, lines in blocks((ROOT / "docs" / "frameworks" / "node.md").read_text()) if language == "js")
-SHOWN = [line.removeprefix("// ") for line in PROGRAM.splitlines() if line.startswith("// ")]
+JOURNAL, _ = block("node.md", "js")
+PROGRAM, SHOWN = block("node.md", "js", 1)
 
 
 @pytest.fixture
@@ -18,13 +14,7 @@ def ran(journal):
     """Runs a program beside the page's `journal.mjs`; what it printed."""
     build("node")
     folder, env = journal
-    modules = folder / "node_modules"
-    npm = modules / "sqlite-journal-crypt"
-    shutil.copytree(ROOT / "packaging" / "npm", npm)
-    (npm / "linux-x64").mkdir()
-    shutil.copy(LIBRARY, npm / "linux-x64" / "journal_crypt.so")
-    for name in ("better-sqlite3", "kysely"):
-        (modules / name).symlink_to(BUILT / "node" / "node_modules" / name)
+    node_modules(folder)
     (folder / "journal.mjs").write_text(JOURNAL)
 
     def run(program, **more):

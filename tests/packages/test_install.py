@@ -11,11 +11,10 @@ import sysconfig
 import venv
 
 import pytest
-from conftest import ROOT, TARGET
 from documents.book import matches
-from hosts.drivers import BUILT, COMMANDS, NODE, build
+from hosts.drivers import BUILT, COMMANDS, GO, NODE, PATH, build, go_module, rust_package
 
-from .built import PACKAGE, PATH, Example, finds_its_library, made, release_archive, run, unpack
+from .built import PACKAGE, Example, finds_its_library, made, release_archive, run, unpack
 
 
 @pytest.fixture
@@ -155,16 +154,9 @@ def test_a_new_release_unpacked_over_a_loaded_library_leaves_the_process_the_old
 
 def test_rust_loads_it(unpacked):
     source, shown = Example("Rust").only("rust")
-    (unpacked / "src").mkdir()
-    (unpacked / "src" / "main.rs").write_text(source)
-    (unpacked / "Cargo.toml").write_text(
-        '[package]\nname = "example"\nversion = "0.0.0"\nedition = "2024"\n'
-        '[dependencies]\nrusqlite = { version = "0.40", features = ["bundled", "load_extension"] }\n'
-    )
-    shutil.copy(ROOT / "Cargo.lock", unpacked)  # the versions that this machine has
     home = os.environ["HOME"]
     printed = run(
-        ["cargo", "run", "--quiet"], unpacked, PATH=PATH, CARGO_TARGET_DIR=str(TARGET / "dist-rust"),
+        ["cargo", "run", "--quiet"], unpacked, PATH=PATH, **rust_package(unpacked, source),
         CARGO_HOME=os.environ.get("CARGO_HOME", f"{home}/.cargo"), RUSTUP_HOME=os.environ.get("RUSTUP_HOME", f"{home}/.rustup"),
     )  # fmt: skip
     assert shown and matches(shown, printed.splitlines())
@@ -177,13 +169,8 @@ def test_go_loads_it(unpacked):
     build("go")
     source, shown = Example("Go").only("go")
     (unpacked / "main.go").write_text(source)
-    for file in ["go.mod", "go.sum"]:
-        shutil.copy(ROOT / "tests" / "hosts" / file, unpacked)
-    cache = BUILT / "cache"  # of the modules, and of what was compiled of them
-    printed = run(
-        ["go", "run", "."], unpacked, PATH=PATH, GOPATH=str(cache / "go"), GOCACHE=str(cache / "go-build"),
-        GOFLAGS="-modcacherw", GOTOOLCHAIN="local", CGO_ENABLED="1", CGO_CFLAGS="-O0",
-    )  # fmt: skip
+    go_module(unpacked)
+    printed = run(["go", "run", "."], unpacked, **GO, CGO_CFLAGS="-O0")
     assert shown and matches(shown, printed.splitlines())
 
 

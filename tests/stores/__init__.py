@@ -40,6 +40,11 @@ class Bucket:
         assert self.client.put(self.name, PREFIX + uid, content.encode()).status == 200
         return content
 
+    def destroy(self, uid):
+        """Deletes all versions, as a shredding does."""
+        for version in self.client.list_versions(self.name, PREFIX + uid):
+            assert self.client.delete(self.name, version.key, version.version_id).status == 204
+
     def write_disabled(self, uid):
         self.write(uid)
         self.client.delete(self.name, PREFIX + uid)
