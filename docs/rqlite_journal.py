@@ -55,7 +55,7 @@ class Journal:
         return bool(old and self._execute(UPDATE, sealed.token, uid, old[0], sealed.key_uid))
 
     def read(self, level="weak"):
-        """Pairs of an entry's uid and its text, None for what is gone for ever."""
+        """Pairs of an entry's uid and its text, None for what is lost or does not open."""
         rows = self._query(READ, self._user, level=level)
         texts = self._sealer.open(rows, [(key_uid, token) for *_, key_uid, token in rows])
         return [(row[3], text) for row, text in zip(rows, texts)]

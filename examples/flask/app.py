@@ -1,7 +1,7 @@
 """A journal over HTTP.
 
     POST /entries {"text": "…"}       201 {"uid": "…"}
-    GET  /entries[?before=uid]        200 [{"uid": "…", "created_at": 0.0, "text": "…" or null if it is gone}, …]
+    GET  /entries[?before=uid]        200 [{"uid": "…", "created_at": 0.0, "text": "…" or null if it is lost}, …]
     GET  /entries/uid                 200 {"uid": "…", "created_at": 0.0, "text": "…"}
     GET  /metrics                     200 OpenMetrics: the counters of the worker that answers, X-Pid
 

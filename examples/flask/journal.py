@@ -72,7 +72,7 @@ def read(user_id, uid):
 def newest(user_id, before=None, limit=50):
     """Entries as (uid, created_at, text), the newest first; those before the entry `before`, if one is named.
 
-    The text of an entry that can never be read again is None. An outage raises.
+    The text of an entry that is lost, or whose token does not open, is None. An outage raises.
     """
     sql = """
         SELECT uid, created_at, journal_try_decrypt(user_id, key_uid, token) FROM journal_entries

@@ -34,7 +34,7 @@ function write(userId, text) {
   }
 }
 
-/** The newest entries; the text of one that can never be read again is null. An outage throws. */
+/** The newest entries; the text of one that is lost, or whose token does not open, is null. An outage throws. */
 function read(userId) {
   return newest.all(userId);
 }

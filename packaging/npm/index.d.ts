@@ -74,9 +74,9 @@ export class Sealer {
   seal(rows: Iterable<KeyRow>, plaintext: string | Uint8Array): Promise<SealedToken>;
   /** The JSON of `value`, compressed, under the newest key of `rows`. */
   sealItem(rows: Iterable<KeyRow>, value: unknown): Promise<SealedToken>;
-  /** The texts; null for what can never be read again. Rejects for an outage. */
+  /** The texts; null for what is lost or does not open, `check` says which. Rejects for an outage. */
   open(rows: Iterable<KeyRow>, sealed: Iterable<Sealed>): Promise<(string | null)[]>;
-  /** The values of items; null for what can never be read again. Rejects for an outage. */
+  /** The values of items; null as for `open`. Rejects for an outage. */
   openItems(rows: Iterable<KeyRow>, sealed: Iterable<Sealed>): Promise<unknown[]>;
   /** `ok`, or the error word of what `open` would meet, for each. */
   check(rows: Iterable<KeyRow>, sealed: Iterable<Sealed>): Promise<(string | null)[]>;

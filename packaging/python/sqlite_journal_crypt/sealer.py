@@ -79,11 +79,11 @@ class Sealer:
         return self._seal("journal_seal_item", rows, json.dumps(value, ensure_ascii=False))
 
     def open(self, rows: Iterable[KeyRow], sealed: Iterable[Sealed]) -> List[Optional[str]]:
-        """The texts; None for what can never be read again. Raises for an outage."""
+        """The texts; None for what is lost or does not open, `check` says which. Raises for an outage."""
         return self._each("journal_try_decrypt", rows, sealed)
 
     def open_items(self, rows: Iterable[KeyRow], sealed: Iterable[Sealed]) -> List[Any]:
-        """The values of items; None for what can never be read again. Raises for an outage."""
+        """The values of items; None as for `open`. Raises for an outage."""
         found = self._each("journal_try_decrypt_item", rows, sealed)
         return [None if text is None else json.loads(text) for text in found]
 
