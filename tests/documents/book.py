@@ -33,6 +33,15 @@ def blocks(text):
     return found
 
 
+def defined(page, name):
+    """The function of this name that the Python examples of a page define, with what it calls of them."""
+    names = {}
+    for language, _, lines in blocks((ROOT / "docs" / page).read_text()):
+        if language == "python" and any(line.startswith("def ") for line in lines):
+            exec("\n".join(lines), names)  # noqa: S102
+    return names[name]
+
+
 def example(lines, comment):
     """The source of a block, and what the comments at its end show that it prints."""
     code = list(lines)

@@ -1,13 +1,11 @@
 """Keys whose objects are kept under a wrapping key: whoever copies them, with or without the database, can use none."""
 
-import base64
 import json
 
 import pytest
 from conftest import LIBRARY, PREFIX, new_key, unix
 from cryptography.fernet import Fernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from documents.book import defined
 from host import Host
 from servers.message import Response, headers
 from stores import admin, opened, rows
@@ -18,15 +16,9 @@ NOT_OPENED = "its object is wrapped under no key of JOURNAL_WRAPPING_KEY_FILE, o
 NOT_WRAPPED = "its object is not wrapped, and JOURNAL_REQUIRE_WRAPPED is set"
 
 
-def bound(key, context):
-    """The Fernet of a key and a context, by docs/guards.md."""
-    hkdf = HKDF(SHA256(), 32, None, b"journal_crypt context 1\0" + context)
-    return Fernet(base64.urlsafe_b64encode(hkdf.derive(base64.urlsafe_b64decode(key))))
-
-
 def unwrapped(key, uid, content):
-    """What a wrapped object holds, read with another library."""
-    return bound(key, (PREFIX + uid).encode()).decrypt(content).decode()
+    """What a wrapped object holds, read as docs/guards.md reads it with another library."""
+    return defined("guards.md", "unwrapped")(key, PREFIX + uid, content).decode()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import base64
 import json
 import os
 import random
-import re
 import time
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +14,9 @@ from pathlib import Path
 import cryptography_vectors
 import pytest
 from child import Child
-from conftest import LIBRARY, ROOT
+from conftest import LIBRARY
 from cryptography.fernet import Fernet, InvalidToken
+from documents.book import defined
 
 KEY_UID = "oseh_ujmk_1"
 SEED = 20260101
@@ -74,16 +74,8 @@ def test_what_cryptography_writes_is_read(pair):
         assert decrypt(child, token.encode()) == plaintext, size
 
 
-def subkeys_of_the_documentation():
-    """The function of docs/guards.md that makes a Fernet of a key and a context."""
-    page = (ROOT / "docs" / "guards.md").read_text()
-    names = {}
-    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)  # noqa: S102
-    return names["bound"]
-
-
 def test_what_is_bound_to_a_context_is_read_by_five_lines_of_python_and_what_they_write_is_read(with_key):
-    content, bound = Fernet.generate_key().decode(), subkeys_of_the_documentation()
+    content, bound = Fernet.generate_key().decode(), defined("guards.md", "bound")
     child = with_key(content)
     for size in [0, 1, 300, 65_536]:
         for context in [b"journal_entries.token:oseh_je_1", b"\0", bytes(range(256)) * 4, "ü".encode()]:
