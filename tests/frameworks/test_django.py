@@ -118,6 +118,27 @@ print(raised(lambda: Entry.objects.create(user_id=1, uid=None, text="Slept well.
     ]  # fmt: skip
 
 
+def test_what_a_receiver_assigns_after_the_seal_ends_the_save(ran):
+    assert ran("""
+late = {}
+def assign(instance, **_):
+    for name, value in late.items(): setattr(instance, name, value)
+models.signals.pre_save.connect(assign)
+def saved(call):
+    with transaction.atomic(): call()
+entry = Entry.objects.create(user_id=1, text="first")
+for late in ({"text": "late"}, {"user_id": 2}, {"uid": "late"}):
+    entry = Entry.objects.get()
+    print(raised(lambda: saved(lambda: Entry.objects.create(user_id=1, text="second"))))
+    print(raised(lambda: saved(entry.save)))
+late = {}
+print(*Entry.objects.values_list("user_id", "opened_text"), "late" in str(Entry._base_manager.values_list()))
+""") == [
+        *["ValueError: text is sealed by save: what passes that by takes a key uid and a token"] * 2,
+        *["ValueError: text is sealed for its user and row: assign it anew where one of these changes"] * 4, "(1, 'first') False",
+    ]  # fmt: skip
+
+
 def test_a_key_that_is_gone_makes_the_text_none_and_an_outage_raises(ran, key_store):
     assert ran("Entry.objects.create(user_id=1, text='x')") == []
     store = {"JOURNAL_KEY_STORE": f"file://{key_store.root}/absent"}

@@ -12,6 +12,11 @@ def raised(call):
     except Exception as error: return str(getattr(error, "orig", error))
 """
 
+#: What a flush ends with whose entries are not what was sealed.
+LATE = (
+    "Entry.text, or what it is sealed for, was assigned after the seal: a before_flush that does so listens on Session with insert=True"
+)
+
 
 def test_the_page_gives_what_it_shows(journal, package):
     folder, env = journal
@@ -121,6 +126,74 @@ with Session(engine) as session:
         *["Entry.text is sealed before the INSERT: user_id and uid must be set by then, not by the database or a default"] * 2,
         "Entry.text is sealed for its user_id and uid: assign it anew where one of these changes", "x oseh_ujmk_2",
     ]  # fmt: skip
+
+
+def test_a_text_that_is_assigned_after_the_seal_ends_the_flush_and_one_before_it_is_sealed(ran):
+    assert ran("""
+def late(session, *_):
+    for entry in [*session.new, *session.dirty]:
+        for name, value in session.info.items(): setattr(entry, name, value)
+def flushed(**late):
+    with Session(engine, info=late) as session:
+        session.add(new_entry(user_id=1, text="first"))
+        print(raised(session.commit)); session.rollback()
+        entry = session.scalars(select(Entry)).first()
+        entry.created_at = 1.0
+        print(raised(session.commit)); session.rollback()
+        print(entry.user_id, entry.text)
+with Session(engine) as session: session.add(new_entry(user_id=1, text="before")); session.commit()
+event.listen(Session, "before_flush", late)
+flushed(text="late"), flushed(user_id=2)
+event.remove(Session, "before_flush", late)
+event.listen(Session, "before_flush", late, insert=True)
+flushed(text="early")
+event.listen(Entry, "before_update", lambda _, __, entry: setattr(entry, "text", "later still"))
+flushed()
+""") == [
+        *[LATE, LATE, "1 before"],
+        *[LATE, "Entry.text is sealed for its user_id and uid: assign it anew where one of these changes", "1 before"],
+        *["None", "None", "1 early"],
+        *["None", LATE, "1 early"],
+    ]  # fmt: skip
+
+
+def test_what_passes_the_flush_by_stores_no_text(ran):
+    assert ran("""
+from sqlalchemy import insert, update
+with Session(engine) as session:
+    session.add(entry := new_entry(user_id=1, text="first")); session.commit()
+    values = {"uid": "x", "user_id": 1, "key_uid": "", "token": "", "text": "second"}
+    session.execute(insert(Entry), [values])
+    session.execute(update(Entry), [{"id": entry.id, "text": "second"}])
+    print(raised(lambda: session.execute(update(Entry).values(text="second"))))
+    print(*session.scalars(select(Entry.text)), "second" in str(session.execute(text("SELECT * FROM journal_entries")).all()))
+""") == ["Unconsumed column names: text", "first None False"]
+
+
+def test_an_entry_that_is_added_after_the_seal_is_refused_with_its_text_and_taken_with_a_token(ran):
+    assert ran("""
+@event.listens_for(Session, "before_flush")
+def late(session, *_): session.add_all(session.info.pop("late", []))
+def flushed(entry):
+    with Session(engine, info={"late": [entry]}) as session:
+        session.add(new_entry(user_id=1, text="first"))
+        print(raised(session.commit))
+flushed(new_entry(user_id=1, key_uid="", token="", text="late")), flushed(new_entry(user_id=1, key_uid="", token=""))
+with Session(engine) as session: print(*session.scalars(select(Entry.text)))
+""") == [LATE, "None", "first None"]
+
+
+def test_an_entry_that_is_given_to_another_user_by_a_relationship_needs_its_text_anew(ran):
+    assert ran("""
+with Session(engine) as session:
+    session.add(new_entry(user_id=1, user=session.get(User, 2), text="x"))
+    print(raised(session.commit)); session.rollback()
+    session.add(entry := new_entry(user_id=1, text="x")); session.commit()
+    entry.user = session.get(User, 2)
+    print(raised(session.commit)); session.rollback()
+    entry.user_id, entry.user, entry.text = 2, session.get(User, 2), "x"
+    print(raised(session.commit), entry.text, entry.key_uid)
+""") == [LATE, "Entry.text is sealed for its user_id and uid: assign it anew where one of these changes", "None x oseh_ujmk_2"]
 
 
 def test_a_key_that_is_gone_makes_the_text_none_and_an_outage_raises(ran, key_store):

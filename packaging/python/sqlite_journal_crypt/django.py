@@ -82,13 +82,17 @@ class SealedText(property):
             self.keep(entry, text)
         return text
 
+    def check(self, entry: Any) -> None:
+        """Raises where the token that was sealed or opened is not for this user and row."""
+        state, _ = entry.__dict__.get(self._cache, (None, None))
+        if state is not None and state[2:] != self._bound(entry):
+            raise ValueError(f"{self.name} is sealed for its user and row: assign it anew where one of these changes")
+
     def seal(self, entry: Any, using: str) -> None:
         """Seals what was assigned to the entry."""
         token = entry.__dict__.get(self.token)
         if not isinstance(token, _Unsealed):
-            state, _ = entry.__dict__.get(self._cache, (None, None))
-            if state is not None and state[2:] != self._bound(entry):
-                raise ValueError(f"{self.name} is sealed for its user and row: assign it anew where one of these changes")
+            self.check(entry)
             return
         text, sealed = token.text, (None, None)
         if text is not None:
@@ -116,6 +120,14 @@ def _seal(sender: Any, instance: Any, using: str, raw: bool, **_: Any) -> None:
     if not raw:
         for sealed in _sealed_of(sender):
             sealed.seal(instance, using)
+
+
+@receiver(models.signals.post_save)
+def _check(sender: Any, instance: Any, raw: bool, **_: Any) -> None:
+    # What came after the seal: another receiver of pre_save, or a default of the database.
+    if not raw:
+        for sealed in _sealed_of(sender):
+            sealed.check(instance)
 
 
 class _Opening(ModelIterable):

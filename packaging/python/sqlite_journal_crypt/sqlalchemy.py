@@ -4,7 +4,7 @@ sessions for one user."""
 from typing import Any, Iterator, List, Optional, Tuple
 
 from sqlalchemy import String, event, func, literal
-from sqlalchemy.orm import MANYTOONE, Mapper, Session, column_property
+from sqlalchemy.orm import MANYTOONE, InstanceState, Mapper, Session, column_property
 
 from ._loading import load
 
@@ -86,47 +86,69 @@ def _end_scope(connection: Any, record: Any, state: Any) -> None:
 
 
 @event.listens_for(Session, "before_flush")
-def _seal(session: Session, _: Any, __: Any) -> None:
+def _seal(session: Session, flush: Any, _: Any) -> None:
+    for attribute in _sealed_of(session):
+        values = flush.attributes[attribute] = _assigned(*attribute)
+        if values is not None:
+            _seal_one(session, values, *attribute)
+
+
+@event.listens_for(Session, "after_flush")
+def _check(session: Session, flush: Any) -> None:
+    """Ends a flush whose entries are not what was sealed: whoever listens after `_seal`, or a relationship, has changed them."""
+    for attribute in _sealed_of(session):
+        if flush.attributes.get(attribute) != _assigned(*attribute):
+            raise ValueError(
+                f"{_named(*attribute)}, or what it is sealed for, was assigned after the seal: a before_flush that does so"
+                " listens on Session with insert=True"
+            )
+
+
+def _sealed_of(session: Session) -> Iterator[Tuple[InstanceState, str]]:
+    """State and attribute of each text of an entry that a flush may write."""
     for entry in [*session.new, *session.dirty]:
-        mapper: Mapper = entry.__mapper__
-        for name, columns in _sealed_of(mapper):
-            _seal_one(session, mapper, entry, name, *columns)
+        for attribute in entry.__mapper__.column_attrs:
+            if _SEALED in attribute.info:
+                yield entry._sa_instance_state, attribute.key
 
 
-def _sealed_of(mapper: Mapper) -> Iterator[Tuple[str, Tuple[Any, ...]]]:
-    for attribute in mapper.column_attrs:
-        if _SEALED in attribute.info:
-            yield attribute.key, attribute.info[_SEALED]
+def _named(state: InstanceState, name: str) -> str:
+    return f"{state.class_.__name__}.{name}"
 
 
-def _seal_one(
-    session: Session, mapper: Mapper, entry: Any, name: str, user_id: Any, key_uid: Any, token: Any, context: Any
-) -> None:
-    state = entry._sa_instance_state
-    named = f"{mapper.class_.__name__}.{name}"
+def _assigned(state: InstanceState, name: str) -> Optional[Tuple[Any, ...]]:
+    """What is sealed: user, text and, where there is one, the context; of no text nothing. None where none was assigned."""
+    mapper, entry, named = state.mapper, state.obj(), _named(state, name)
+    user_id, _, _, context = mapper.attrs[name].info[_SEALED]
     user = _key(mapper, user_id)
     bound = [user] + ([] if context is None else [_key(mapper, context[1])])
     if not state.attrs[name].history.added:
         # Where the old value was not loaded, the new one is all that tells of a change.
         if state.persistent and any(state.attrs[key].history.added for key in bound):
             raise ValueError(f"{named} is sealed for its {' and '.join(bound)}: assign it anew where one of these changes")
-        return
+        return None
     text = getattr(entry, name)
     if text is None:
-        setattr(entry, _key(mapper, key_uid), None)
-        setattr(entry, _key(mapper, token), None)
-        return
+        return ()
     values: List[Any] = [_user_of(mapper, entry, user), text]
     if context is not None:
         row = getattr(entry, bound[1])
         values.append(None if row is None else f"{context[0]}{row}")
     if None in values:
         raise ValueError(f"{named} is sealed before the INSERT: {' and '.join(bound)} must be set by then, not by the database or a default")
-    marks = ", ".join("?" * len(values))
-    connection = session.connection(bind_arguments={"mapper": mapper})
-    row = connection.exec_driver_sql(f"SELECT key_uid, token FROM journal_seal({marks})", tuple(values)).one()
-    setattr(entry, _key(mapper, key_uid), row[0])
-    setattr(entry, _key(mapper, token), row[1])
+    return tuple(values)
+
+
+def _seal_one(session: Session, values: Tuple[Any, ...], state: InstanceState, name: str) -> None:
+    mapper, entry = state.mapper, state.obj()
+    _, key_uid, token, _ = mapper.attrs[name].info[_SEALED]
+    sealed: Any = (None, None)
+    if values:
+        marks = ", ".join("?" * len(values))
+        connection = session.connection(bind_arguments={"mapper": mapper})
+        sealed = connection.exec_driver_sql(f"SELECT key_uid, token FROM journal_seal({marks})", values).one()
+    setattr(entry, _key(mapper, key_uid), sealed[0])
+    setattr(entry, _key(mapper, token), sealed[1])
 
 
 def _key(mapper: Mapper, column: Any) -> str:
