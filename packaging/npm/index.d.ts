@@ -101,6 +101,8 @@ export class JournalError extends Error {
   /** The error word; undefined where SQLite itself failed. */
   readonly word?: string;
 }
+/** What a driver raised, by its message: one of the classes below, which has the word; a `JournalError` without one for others. */
+export function errorOf(message: string): JournalError;
 export class NoKey extends JournalError {}
 export class KeyNotFound extends JournalError {}
 export class KeyLost extends JournalError {}

@@ -17,6 +17,7 @@ const {
   BadArgument,
   OutOfScope,
   Replicated,
+  errorOf,
 } = require("./errors.js");
 const { getLoadablePath, getSqlPath, load } = require("./load.js");
 const { scope } = require("./scope.js");
@@ -43,4 +44,5 @@ module.exports = {
   BadArgument,
   OutOfScope,
   Replicated,
+  errorOf,
 };

@@ -12,20 +12,32 @@ function scope(db, userId, body) {
   const outer = SCOPES.get(db);
   const nonce = journalScope(db, userId, outer?.nonce);
   SCOPES.set(db, { nonce, userId });
+  let given;
   try {
-    const given = body();
+    given = body();
     if (typeof given?.then === "function") {
       throw new TypeError("the function of a scope must not give a promise: other code would run under its scope");
     }
-    return given;
-  } finally {
+  } catch (error) {
     try {
-      journalScope(db, outer ? outer.userId : null, nonce);
-    } finally {
-      // Where the end failed, the connection keeps a scope that nobody can leave, and no other user's keys.
-      if (outer) SCOPES.set(db, outer);
-      else SCOPES.delete(db);
+      end(db, outer, nonce);
+    } catch {
+      // The body's error says what went wrong first.
     }
+    throw error;
+  }
+  end(db, outer, nonce);
+  return given;
+}
+
+/** Gives the database its outer scope back, or none. */
+function end(db, outer, nonce) {
+  try {
+    journalScope(db, outer ? outer.userId : null, nonce);
+  } finally {
+    // Where the end failed, the connection keeps a scope that nobody can leave, and no other user's keys.
+    if (outer) SCOPES.set(db, outer);
+    else SCOPES.delete(db);
   }
 }
 

@@ -41,6 +41,23 @@ def test_javas_page_gives_what_it_shows(folder, env):
     assert tokens(folder) == SEALED
 
 
+def test_in_java_an_end_that_fails_hides_no_error_of_the_body(folder, env):
+    build("java")
+    head, _, _ = block("jdbc.md", "java")[0].partition("  public static void main")
+    (folder / "Journal.java").write_text(head + """
+  public static void main(String[] arguments) throws SQLException {
+    try {
+      asUser(open(), 1, its -> { its.close(); throw new SQLException("whatever happens"); });
+    } catch (SQLException error) {
+      System.out.println(error.getMessage() + " " + error.getSuppressed().length);
+    }
+  }
+}
+""")
+    java, option, path, _ = COMMANDS["sqlite-jdbc"][1]
+    assert execute([java, option, path, "Journal.java"], folder, env) == ["whatever happens 1"]
+
+
 def test_rusts_page_gives_what_it_shows(folder, env):
     source, shown = block("rust.md", "rust")
     built = rust_package(folder, source)

@@ -5,7 +5,7 @@ from hosts.drivers import NODE, build, node_modules
 
 from .pages import block, execute
 
-JOURNAL, _ = block("node.md", "js")
+JOURNAL = block("node.md", "js")[0] + "\nexport { database };\n"
 PROGRAM, SHOWN = block("node.md", "js", 1)
 
 
@@ -32,14 +32,51 @@ def test_another_request_waits_for_the_end_of_a_scope_and_has_none(ran):
     program = """
 import { entries, write, asUser } from "./journal.mjs";
 const say = (error) => console.log(error.message.split(": ").slice(0, 2).join(": "));
-let inside;
-const one = asUser(1, async (journal) => { inside = asUser(2, (other) => write(other, 2, "x")); return write(journal, 1, "x"); });
-await one; await inside;
+let begun;
+const one = asUser(1, async (journal) => { begun(); await new Promise(setImmediate); return write(journal, 1, "x"); });
+await new Promise((resolve) => { begun = resolve; });
+await Promise.all([one, asUser(2, (journal) => write(journal, 2, "x"))]);
 await asUser(1, (journal) => { throw new Error("whatever: happens"); }).catch(say);
 for (const user of [1, 2]) console.log(await asUser(user, (journal) => entries(journal).where("user_id", "=", user).execute().then((rows) => rows.length)));
 await asUser(2, (journal) => write(journal, 1, "x")).catch(say);
 """
     assert ran(program, JOURNAL_REQUIRE_SCOPE="1") == ["whatever: happens", "1", "1", "journal_seal: out_of_scope"]
+
+
+def test_inside_a_scope_the_outer_connection_raises_and_afterwards_it_serves(ran):
+    program = """
+import { db, entries, write, asUser } from "./journal.mjs";
+const say = (error) => console.log(error.message);
+let later, ended;
+const end = new Promise((resolve) => { ended = resolve; });
+await asUser(1, async (journal) => {
+  await entries(db).execute().catch(say);
+  await asUser(2, () => {}).catch(say);
+  await journal.transaction().execute((transaction) => write(transaction, 1, "x"));
+  later = end.then(() => entries(db).execute());
+});
+ended();
+console.log((await later).length);
+"""
+    assert ran(program) == ["inside a scope, use the connection that asUser gives"] * 2 + ["1"]
+
+
+def test_what_is_asked_of_the_database_itself_runs_under_the_scope(ran):
+    program = """
+import { database, asUser } from "./journal.mjs";
+const uid = (user) => database.prepare("SELECT journal_key_uid(?)").pluck().get(user);
+console.log(uid(2));
+await asUser(1, () => uid(2)).catch((error) => console.log(error.message.split(": ")[1]));
+"""
+    assert ran(program) == ["oseh_ujmk_2", "out_of_scope"]
+
+
+def test_an_end_that_fails_hides_no_error_of_the_body(ran):
+    program = """
+import { database, asUser } from "./journal.mjs";
+await asUser(1, () => { database.close(); throw new Error("whatever happens"); }).catch((error) => console.log(error.message));
+"""
+    assert ran(program) == ["whatever happens"]
 
 
 def test_a_token_that_was_moved_to_another_row_is_not_read_there(ran):

@@ -74,6 +74,14 @@ with scope(connection, 1):
         except Exception as error: assert "journal_scope: out_of_scope" in str(error)
         else: raise AssertionError(injected)
     assert (uid(1), uid(2)) == (FIRST, ANOTHER)
+# An end that fails hides no error of the block.
+fault = ValueError("x")
+try:
+    with scope(connection, 1):
+        connection.close()
+        raise fault
+except Exception as error:
+    assert error is fault, error
 print("ended")
 """
 DRIVERS = {
@@ -124,6 +132,8 @@ scope(db, 1, () => {
   assert.throws(() => db.prepare("SELECT journal_scope(2)").get(), /journal_scope: out_of_scope/);
   both(FIRST, ANOTHER);
 });
+// An end that fails hides no error of the body.
+assert.throws(() => scope(db, 1, () => { db.close(); throw fault; }), fault);
 console.log("ended");
 """
 

@@ -1,6 +1,6 @@
 """The scope of a connection, for the length of a `with` block."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 # The nonce and the user of each connection's scope, by the connection's id, which is its own while a block holds it.
@@ -22,15 +22,23 @@ def scope(connection: Any, user_id: Any) -> Iterator[None]:
     _SCOPES[id(connection)] = (nonce, user_id)
     try:
         yield
+    except BaseException:
+        # The block's error says what went wrong first.
+        with suppress(Exception):
+            _leave(connection, outer, nonce)
+        raise
+    _leave(connection, outer, nonce)
+
+
+def _leave(connection: Any, outer: Optional[Tuple[str, Any]], nonce: str) -> None:
+    try:
+        _end(connection, outer, nonce)
     finally:
-        try:
-            _end(connection, outer, nonce)
-        finally:
-            # Where the end failed, the connection keeps a scope that nobody can leave, and no other user's keys.
-            if outer is None:
-                del _SCOPES[id(connection)]
-            else:
-                _SCOPES[id(connection)] = outer
+        # Where the end failed, the connection keeps a scope that nobody can leave, and no other user's keys.
+        if outer is None:
+            del _SCOPES[id(connection)]
+        else:
+            _SCOPES[id(connection)] = outer
 
 
 def _end(connection: Any, outer: Optional[Tuple[str, Any]], nonce: str) -> None:
