@@ -64,6 +64,25 @@ def test_rusts_page_gives_what_it_shows(folder, env):
     assert execute(["cargo", "run", "--quiet"], folder, {**env, **built}) == shown != []
     assert tokens(folder) == SEALED
 
+    # A scope that a function leaves early has ended.
+    head, _, _ = source.partition("fn main()")
+    (folder / "src" / "main.rs").write_text(head + """
+fn early(journal: &Connection) -> Result<()> {
+    let _scope = scope(journal, 1)?;
+    write(journal, "early", 3, "x")?;
+    unreachable!()
+}
+
+fn main() -> Result<()> {
+    let journal = open()?;
+    println!("{:?}", word(&early(&journal).unwrap_err()));
+    let _scope = scope(&journal, 2)?;
+    println!("{:?}", entries(&journal, "user_id = ?", 2)?);
+    Ok(())
+}
+""")
+    assert execute(["cargo", "run", "--quiet"], folder, {**env, **built}) == ['Some("out_of_scope")', '[Some("Another\'s.")]']
+
 
 # 80 crates, which are minutes of a processor.
 SQLX = TARGET / "frameworks-sqlx"
@@ -79,3 +98,20 @@ def test_sqlxs_program_gives_what_it_shows(folder, env):
     built = {"CARGO_TARGET_DIR": str(SQLX)}
     assert execute(["cargo", "run", "--quiet", "--locked"], folder, {**env, **built}) == shown != []
     assert tokens(folder) == SEALED
+
+    # The one connection serves the next user after an early end, and a new one after a future that was dropped half way.
+    head, main, body = source.partition("    for (uid, user, text)")
+    assert main
+    (folder / "src" / "main.rs").write_text(head.replace("SqlitePoolOptions::new()", "SqlitePoolOptions::new().max_connections(1)") + """
+    let early = as_user(&pool, 1, async |journal| { write(journal, "early", 3, "x").await?; entries(journal, "?", 1).await });
+    println!("{:?}", word(&early.await.unwrap_err()));
+    {
+        let begun = std::cell::Cell::new(false);
+        let mut dropped = Box::pin(as_user(&pool, 1, async |_| { begun.set(true); std::future::pending::<sqlx::Result<()>>().await }));
+        while !begun.get() { tokio::select! { biased; _ = &mut dropped => {}, () = tokio::task::yield_now() => {} } }
+    }
+    println!("{:?}", as_user(&pool, 2, async |journal| entries(journal, "user_id = ?", 2).await).await?);
+    Ok(())
+}
+""")
+    assert execute(["cargo", "run", "--quiet", "--locked"], folder, {**env, **built}) == ['Some("out_of_scope")', '[(Some("Another\'s."),)]']
