@@ -97,7 +97,9 @@ def rust_package(folder, source):
         '[package]\nname = "example"\nversion = "0.0.0"\nedition = "2024"\n'
         '[dependencies]\nrusqlite = { version = "0.40", features = ["bundled", "load_extension"] }\n'
     )
-    shutil.copy(ROOT / "Cargo.lock", folder)  # the versions that this machine has
+    # The versions of our own lock file; what of them this machine has not yet is fetched, and the package then built without asking.
+    shutil.copy(ROOT / "Cargo.lock", folder)
+    subprocess.run(["cargo", "fetch", "--quiet", "--locked", "--manifest-path", ROOT / "Cargo.toml"], check=True)
     return {"CARGO_TARGET_DIR": str(TARGET / "dist-rust"), "CARGO_NET_OFFLINE": "true"}
 
 
