@@ -28,6 +28,7 @@ impl<'a> UserId<'a> {
     ///
     /// # Errors
     /// [`Error::BadArgument`] with the argument's type and length.
+    #[inline(always)]
     pub fn parse(value: Value<'a>) -> Result<Self, Error> {
         const EXACT: f64 = 9_007_199_254_740_992.0;
         let wrong = |what| {
@@ -146,6 +147,7 @@ impl KeyUid {
     ///
     /// # Errors
     /// As for [`KeyUid::parse`].
+    #[inline(always)]
     pub fn text(value: Value<'_>) -> Result<&str, Error> {
         match value {
             Value::Text(bytes) if bytes.len() > Self::LONGEST => Err(Error::BadArgument(format!(

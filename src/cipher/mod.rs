@@ -92,6 +92,7 @@ impl Cipher {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
+    #[inline(always)]
     pub fn encrypt(&self, plaintext: &[u8], time: u64, iv: &Iv) -> Result<SecretBytes, Error> {
         let mut token = SecretBytes::zeroed(token_length(plaintext.len()))?;
         self.seal(plaintext, time, iv, &mut token);
@@ -118,6 +119,7 @@ impl Cipher {
     ///
     /// # Errors
     /// [`NotUnderThisKey`] within the result; [`Error::OutOfMemory`] around it.
+    #[inline(always)]
     pub fn decrypt(&self, token: &[u8]) -> Result<Result<SecretBytes, NotUnderThisKey>, Error> {
         let Some(length) = decoded_length(token) else {
             return Ok(Err(NotUnderThisKey));
@@ -133,6 +135,7 @@ impl Cipher {
     }
 
     /// Decodes `token` into `message` and decrypts it there; where in it the plaintext is then.
+    #[inline(always)]
     fn open(&self, token: &[u8], message: &mut [u8]) -> Option<Range<usize>> {
         let expected = with!(&self.0, decode(token, message))?;
         let (signed, tag) = message.split_last_chunk_mut::<TAG>()?;

@@ -8,6 +8,7 @@ use crate::sqlite::value::{Arguments, Value};
 ///
 /// # Errors
 /// [`Error::BadArgument`] for what is no context.
+#[inline(always)]
 pub(super) fn context<'a>(
     arguments: &Arguments<'a>,
     index: usize,

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::context::context;
 use super::memo::Key;
-use super::{Session, function};
-use crate::cipher::{self, Context};
+use super::{Session, function, shallow};
+use crate::cipher::{self, Context, Path};
 use crate::error::Error;
 use crate::id::{KeyUid, UserId};
 use crate::secret::SecretBytes;
@@ -17,25 +17,33 @@ use crate::sqlite::table::{Rows, Table};
 use crate::sqlite::value::{Arguments, Value};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
+    // A subkey is derived by the crates.
+    let unbound = |name, arguments, body: Body| match Path::of_this_process() {
+        Path::Instructions => shallow(function(session, name, arguments, body)),
+        Path::Crates | Path::CratesForFaulty => function(session, name, arguments, body),
+    };
     vec![
-        function(session, "journal_encrypt", 2, encrypt),
-        function(session, "journal_encrypt", 3, encrypt),
+        unbound("journal_encrypt", 2, encrypt),
+        unbound("journal_encrypt", 3, encrypt),
         function(session, "journal_encrypt", 4, encrypt),
-        function(session, "journal_decrypt", 3, decrypt),
+        unbound("journal_decrypt", 3, decrypt),
         function(session, "journal_decrypt", 4, decrypt),
-        function(session, "journal_decrypt_blob", 3, decrypt_blob),
+        unbound("journal_decrypt_blob", 3, decrypt_blob),
         function(session, "journal_decrypt_blob", 4, decrypt_blob),
-        function(session, "journal_try_decrypt", 3, try_decrypt),
+        unbound("journal_try_decrypt", 3, try_decrypt),
         function(session, "journal_try_decrypt", 4, try_decrypt),
-        function(session, "journal_check", 3, check),
+        unbound("journal_check", 3, check),
         function(session, "journal_check", 4, check),
-        function(session, "journal_key_uid", 1, key_uid),
-        function(session, "journal_rewrap", 3, rewrap),
+        shallow(function(session, "journal_key_uid", 1, key_uid)),
+        unbound("journal_rewrap", 3, rewrap),
         function(session, "journal_rewrap", 4, rewrap),
         function(session, "journal_bind", 4, bind),
         function(session, "journal_token_time", 1, token_time),
     ]
 }
+
+/// What a function of these does.
+type Body = fn(&Session, &Arguments<'_>) -> Result<Output, Error>;
 
 /// `journal_seal(user_id, plaintext[, context])`: one row, the token and the key it is under, from one look-up.
 pub(super) fn seal(session: &Rc<Session>) -> Table {
@@ -223,6 +231,7 @@ pub(super) fn under(
 }
 
 /// What a call's `(user_id, key_uid, token[, context])` holds; `None` for a NULL token.
+#[inline(always)]
 pub(super) fn read(
     session: &Session,
     arguments: &Arguments<'_>,
@@ -238,6 +247,7 @@ pub(super) fn read(
 }
 
 /// What `token` holds under `context` and the user's key `uid`, or any key where that is NULL; and the key's id.
+#[inline(always)]
 fn opened(
     session: &Session,
     user: UserId<'_>,
@@ -255,6 +265,7 @@ fn opened(
 }
 
 /// A token argument: TEXT, or a BLOB of the same bytes; `None` for NULL.
+#[inline(always)]
 fn token(value: Value<'_>) -> Result<Option<&[u8]>, Error> {
     match value {
         Value::Null => Ok(None),
@@ -265,6 +276,7 @@ fn token(value: Value<'_>) -> Result<Option<&[u8]>, Error> {
     }
 }
 
+#[inline(always)]
 fn of_key(
     key: &Key<'_>,
     token: &[u8],

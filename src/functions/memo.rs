@@ -56,6 +56,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of the look-up, of the cache, and of `body`.
+    #[inline(always)]
     pub(super) fn with_key<T>(
         &self,
         user: UserId<'_>,
@@ -90,6 +91,7 @@ impl Session {
     }
 
     /// What a look-up in this state came to, where its key serves.
+    #[inline(always)]
     fn known(
         &self,
         state: Option<State>,
@@ -214,6 +216,7 @@ impl Memo {
     }
 
     /// What was found in `state` for this user and uid.
+    #[inline(always)]
     fn find(&self, state: State, user: UserId<'_>, uid: Option<&str>) -> Option<&Found> {
         if !self.is_in(state) {
             return None;

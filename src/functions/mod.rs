@@ -23,6 +23,7 @@ use crate::id::{KeyUid, UserId};
 use crate::keys::{KeyRow, Keys};
 use crate::sqlite::connection::Connection;
 use crate::sqlite::function::Function;
+use crate::sqlite::guard::Traces;
 use crate::sqlite::output::Output;
 use crate::sqlite::table::Table;
 use crate::sqlite::value::Arguments;
@@ -174,7 +175,16 @@ fn function(
         name,
         arguments,
         gives_json: false,
+        traces: Traces::Deep,
         body: Box::new(move |arguments| body(&session, arguments)),
+    }
+}
+
+/// `function`, which leaves little on the stack.
+fn shallow(function: Function) -> Function {
+    Function {
+        traces: Traces::Shallow,
+        ..function
     }
 }
 

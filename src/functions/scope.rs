@@ -36,6 +36,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::BadArgument`], [`Error::OutOfScope`].
+    #[inline(always)]
     pub(super) fn user<'a>(&self, value: Value<'a>) -> Result<UserId<'a>, Error> {
         let user = UserId::parse(value)?;
         self.allows(user)?;
@@ -46,6 +47,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::OutOfScope`] where it may not.
+    #[inline(always)]
     pub(super) fn allows(&self, user: UserId<'_>) -> Result<(), Error> {
         match &*self.scope.borrow() {
             Some(scope) if scope.user.get() != user => Err(Error::OutOfScope(

@@ -12,7 +12,6 @@ use std::ptr;
 use sqlite_loadable::ext::sqlite3;
 
 use super::kept::{Borrowed, KEPT, Kept, KeptStatement};
-use super::state::{Lasting, Vfs};
 use super::statement::{Statement, last_error};
 use super::{code, sqlite3};
 use crate::error::Error;
@@ -34,9 +33,8 @@ pub struct Connection {
     /// How many probes were prepared.
     probes: Cell<u64>,
     probe_refused: Cell<bool>,
-    pub(super) lasting: Lasting,
-    /// The VFS in which the file of `main` was found, which is on a disk.
-    pub(super) on_disk: Cell<*const Vfs>,
+    /// Whether its pages may be others' too, once that was asked; it stays so while the connection is open.
+    pub(super) may_share_pages: Cell<Option<bool>>,
 }
 
 impl Connection {
@@ -49,9 +47,7 @@ impl Connection {
             kept: RefCell::default(),
             probes: Cell::new(0),
             probe_refused: Cell::new(false),
-            // SAFETY: the caller vouches for the connection.
-            lasting: unsafe { Lasting::of(db) },
-            on_disk: Cell::new(ptr::null()),
+            may_share_pages: Cell::new(None),
         }
     }
 
@@ -60,6 +56,7 @@ impl Connection {
     ///
     /// # Errors
     /// SQLite's own, such as a missing table.
+    #[inline(always)]
     pub fn statement(&self, which: Kept, sql: &str) -> Result<Borrowed<'_>, Error> {
         let kept = self.kept.borrow_mut()[which as usize].take();
         let kept = match kept {
@@ -80,6 +77,7 @@ impl Connection {
     }
 
     /// Without its owner a kept statement would block sqlite3_close.
+    #[inline(always)]
     pub(super) fn put_back(&self, which: Kept, kept: KeptStatement) {
         if self.owners.get() > 0 {
             let replaced = self.kept.borrow_mut()[which as usize].replace(kept);

@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int};
 use sqlite_loadable::ext::{sqlite3_context, sqlite3_value, sqlite3_vtab, sqlite3_vtab_cursor};
 
 use super::code;
-use super::guard::guard_call;
+use super::guard::{Traces, guard_call};
 use super::output::{Output, give, give_copy};
 use super::table::{Rows, definition, fail};
 use super::value::Arguments;
@@ -55,7 +55,7 @@ pub(super) unsafe extern "C" fn filter(
         (*cursor).rows.clear();
         (*cursor).position = 0;
         let arguments = Arguments::new(values, count);
-        match guard_call(|| (definition.rows)(&arguments)) {
+        match guard_call(Traces::Deep, || (definition.rows)(&arguments)) {
             Ok(rows) => {
                 (*cursor).rows = rows;
                 code::OK

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_int, c_void};
 
 use sqlite_loadable::ext::{sqlite3, sqlite3_context, sqlite3_value};
 
-use super::guard::{guard, guard_call};
+use super::guard::{Traces, guard, guard_call};
 use super::output::{Output, give};
 use super::value::Arguments;
 use super::{code, sqlite_version, sqlite3};
@@ -18,6 +18,8 @@ pub struct Function {
     pub arguments: i32,
     /// Whether its TEXT carries SQLite's JSON subtype.
     pub gives_json: bool,
+    /// How far down the stack it leaves secrets.
+    pub traces: Traces,
     /// What it does.
     pub body: Body,
 }
@@ -98,7 +100,9 @@ unsafe extern "C" fn call(
     // SAFETY: SQLite passes the context, the values of this call, and the user data of `register`.
     unsafe {
         let function = &*sqlite3!(user_data(context)).cast::<Function>();
-        let outcome = guard_call(|| (function.body)(&Arguments::new(values, count)));
+        let outcome = guard_call(function.traces, || {
+            (function.body)(&Arguments::new(values, count))
+        });
         give(context, function.name, outcome);
     }
 }

@@ -17,12 +17,25 @@ pub(crate) fn guard<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Err
     })
 }
 
+/// How far down the stack a call leaves secrets, which are then overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traces {
+    /// 2 KiB: what the processor's cipher path and the check of UTF-8 leave. tests/promises/test_secrets.py finds nothing
+    /// from 1,536 bytes on.
+    Shallow,
+    /// 4 KiB: what software leaves of AES and SHA-256, such as the schedule for decryption, or a parser of JSON.
+    Deep,
+}
+
 /// As [`guard`], for a call that runs SQL of the database: key tables can be views that reach us again
 /// through a function of the host's, without end, on one stack.
 ///
 /// # Errors
 /// Calls nested deeper than any honest schema has them.
-pub(super) fn guard_call<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn guard_call<T>(
+    traces: Traces,
+    body: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     const DEEPEST: u32 = 8;
     thread_local! {
         static DEPTH: Cell<u32> = const { Cell::new(0) };
@@ -37,9 +50,25 @@ pub(super) fn guard_call<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T
     DEPTH.set(depth + 1);
     let outcome = guard(body);
     DEPTH.set(depth);
-    // The ciphers and what checks UTF-8 or JSON are in its upper part; SQLite's own calls go far deeper.
-    // With the processor's instructions tests/promises/test_secrets.py finds nothing from 512 bytes on; what software leaves
-    // of AES and SHA-256, such as the schedule for decryption, lies deeper.
-    wipe_stack::<4096>();
+    wipe_registers();
+    // SQLite's own calls go far deeper; they are handed no secret before the outcome.
+    match traces {
+        Traces::Shallow => wipe_stack::<2048>(),
+        Traces::Deep => wipe_stack::<4096>(),
+    }
     outcome
+}
+
+/// Clears the vector registers, where ciphers leave round keys and texts: who saves all registers next, such as the linker
+/// when it looks up a function, would write them to memory.
+fn wipe_registers() {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx") {
+        #[target_feature(enable = "avx")]
+        fn wipe() {
+            std::arch::x86_64::_mm256_zeroall();
+        }
+        // SAFETY: the processor has AVX.
+        unsafe { wipe() }
+    }
 }

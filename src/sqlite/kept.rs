@@ -127,6 +127,7 @@ impl DerefMut for Borrowed<'_> {
 }
 
 impl Drop for Borrowed<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         let Some(mut kept) = self.kept.take() else {
             return;

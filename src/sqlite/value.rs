@@ -74,6 +74,9 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] where SQLite could not convert the text to UTF-8.
+    // Inlined, as are others on the way of a call: a result as large as an error goes through memory, written in other
+    // pieces than it is read, for which a processor waits.
+    #[inline(always)]
     pub fn get(&self, index: usize) -> Result<Value<'a>, Error> {
         let Some(&value) = self.values.get(index) else {
             return Ok(Value::Null);
@@ -108,6 +111,7 @@ impl<'a> Arguments<'a> {
 
 /// # Safety
 /// `value` must be a protected value that lives for `'a`.
+#[inline(always)]
 unsafe fn text<'a>(value: *mut sqlite3_value) -> Result<&'a [u8], Error> {
     // SAFETY: sqlite3_value_text before sqlite3_value_bytes, as its page asks, so that the length is
     // that of the UTF-8 form; the bytes stay until the value's next conversion, and we make none.
@@ -123,6 +127,7 @@ unsafe fn text<'a>(value: *mut sqlite3_value) -> Result<&'a [u8], Error> {
 
 /// # Safety
 /// `value` must be a protected value that lives for `'a`.
+#[inline(always)]
 unsafe fn blob<'a>(value: *mut sqlite3_value) -> Result<&'a [u8], Error> {
     // SAFETY: as above, for a BLOB; SQLite answers null for an empty one, and for want of memory when
     // it had to expand a zeroblob.
