@@ -1,5 +1,6 @@
 //! `journal-crypt.toml`: which columns hold tokens, and how a row's key and user are found.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -37,6 +38,9 @@ pub(crate) struct Table {
     join: Option<String>,
     /// An expression over the table, which is `t`, and what is joined to it.
     user: String,
+    /// By column the same: the context that the column's tokens are bound to.
+    #[serde(default)]
+    contexts: BTreeMap<String, String>,
     /// The same, in unix seconds.
     pub(crate) time: Option<String>,
 }
@@ -57,12 +61,18 @@ impl Layout {
         let layout: Self =
             toml::from_str(text).map_err(|error| Failure::Usage(error.to_string()))?;
         for table in &layout.tables {
-            let wrong = |what| Err(Failure::Usage(format!("table {}: {what}", table.name)));
+            let wrong = |what: &str| Err(Failure::Usage(format!("table {}: {what}", table.name)));
             if table.key_uid.is_some() == table.key_id.is_some() {
                 return wrong("give key_uid or key_id, the column that names the key");
             }
             if table.columns().next().is_none() {
                 return wrong("give texts or items, the columns that hold tokens");
+            }
+            let is_token = |name: &&String| table.columns().any(|column| column == *name);
+            if let Some(other) = table.contexts.keys().find(|name| !is_token(name)) {
+                return wrong(&format!(
+                    "contexts names {other}, which is none of its columns in texts and items"
+                ));
             }
         }
         match layout.tables.is_empty() {
@@ -92,6 +102,12 @@ impl Table {
     /// Of each column, whether it holds items.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = bool> {
         (0..self.texts.len() + self.items.len()).map(|place| place >= self.texts.len())
+    }
+
+    /// Of each column, the expression for the context of its tokens, if they are bound to one.
+    pub(crate) fn contexts(&self) -> impl Iterator<Item = Option<&str>> {
+        self.columns()
+            .map(|column| self.contexts.get(column).map(String::as_str))
     }
 
     /// Whether rows name their key by its id.
@@ -131,11 +147,15 @@ impl Table {
         format!("({})", each.join(" OR "))
     }
 
-    /// The token columns, as a list for SELECT.
-    pub(crate) fn selected(&self) -> String {
+    /// The token columns, each with its context behind it if there is one, as a list for SELECT.
+    fn selected(&self) -> String {
         let each: Vec<_> = self
             .columns()
-            .map(|column| format!("t.{}", quoted(column)))
+            .zip(self.contexts())
+            .map(|(column, context)| match context {
+                None => format!("t.{}", quoted(column)),
+                Some(context) => format!("t.{}, ({context})", quoted(column)),
+            })
             .collect();
         each.join(", ")
     }
@@ -177,7 +197,7 @@ impl Table {
         )
     }
 
-    /// The rowid, the key's name and the tokens of chosen rows.
+    /// The rowid, the key's name, and the tokens and contexts of chosen rows.
     pub(crate) fn chosen_tokens(&self) -> String {
         self.chosen(&format!("t.rowid, t.{}, {}", self.key(), self.selected()))
     }
@@ -236,6 +256,15 @@ mod tests {
         assert_eq!(
             told(&format!("{table}key_id = 'k'")),
             "table a: give texts or items, the columns that hold tokens"
+        );
+        let columns = format!("{table}key_id = 'k'\ntexts = ['x']\nitems = ['y']\n");
+        for known in ["x", "y"] {
+            let one = format!("{columns}contexts = {{ {known} = 't.id' }}");
+            assert!(Layout::parse(&one).is_ok());
+        }
+        assert_eq!(
+            told(&format!("{columns}contexts = {{ x = 't.id', k = 't.id' }}")),
+            "table a: contexts names k, which is none of its columns in texts and items"
         );
         assert!(told(&format!("{table}colour = 'red'")).contains("unknown field `colour`"));
     }

@@ -14,6 +14,9 @@ use crate::work::Worker;
 /// Rows in one batch: as many as are read at once, and written in one transaction.
 const BATCH: usize = 2000;
 
+/// The word for a token or a context that is none.
+pub(crate) const BAD_ARGUMENT: &str = "bad_argument";
+
 /// Which rows of a table there are to do, all of one user side by side; 16 bytes a row.
 pub(crate) struct List {
     users: Vec<Value>,
@@ -43,7 +46,14 @@ pub(crate) struct TokenRow {
     /// What the row names as its key.
     pub(crate) named: Value,
     /// By the table's columns.
-    pub(crate) tokens: Vec<Value>,
+    pub(crate) tokens: Vec<Token>,
+}
+
+/// What a row holds in a column with tokens.
+pub(crate) struct Token {
+    pub(crate) value: Value,
+    /// What the column's tokens are bound to, if they are.
+    pub(crate) context: Option<Value>,
 }
 
 impl List {
@@ -89,6 +99,13 @@ impl List {
     }
 }
 
+impl TokenRow {
+    /// What it holds in each column.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
+        self.tokens.iter().map(|token| token.value.clone())
+    }
+}
+
 impl Batch<'_> {
     pub(crate) fn len(&self) -> u64 {
         self.range.len() as u64
@@ -101,6 +118,7 @@ impl Batch<'_> {
             .iter()
             .map(|(_, rowid)| Value::Integer(*rowid))
             .collect();
+        let bound: Vec<_> = self.table.contexts().map(|c| c.is_some()).collect();
         let mut found = HashMap::with_capacity(listed.len());
         journal.each_row(
             &self.table.chosen_tokens(),
@@ -112,7 +130,7 @@ impl Batch<'_> {
                     TokenRow {
                         rowid,
                         named: row[1].clone(),
-                        tokens: row[2..].to_vec(),
+                        tokens: tokens(&row[2..], &bound),
                     },
                 );
                 Ok(())
@@ -181,10 +199,10 @@ impl Part<'_> {
         calls: &crate::sealer::Calls<'_>,
         table: &Table,
         row: &TokenRow,
-        token: &Value,
+        token: &Token,
     ) -> Result<String> {
         match (self.key_of(table, row), self.keys) {
-            (Some(key), _) => calls.check(self.number, &key.uid, token),
+            (Some(key), _) => calls.check(self.number, Some(&key.uid), token),
             (None, []) => Ok("no_key".to_owned()),
             (None, _) => Ok("key_not_found".to_owned()),
         }
@@ -202,6 +220,17 @@ impl Key {
     }
 }
 
+/// The tokens of a row as it was read, where behind each of a bound column stands its context.
+fn tokens(row: &[Value], bound: &[bool]) -> Vec<Token> {
+    let mut row = row.iter().cloned();
+    let mut next = || row.next().unwrap_or(Value::Null);
+    let tokens = bound.iter().map(|is_bound| Token {
+        value: next(),
+        context: is_bound.then(&mut next),
+    });
+    tokens.collect()
+}
+
 /// The error word in an extension's error text.
 pub(crate) fn word(failure: &Failure) -> Option<&str> {
     let Failure::Refused(text) = failure else {
@@ -217,6 +246,7 @@ pub(crate) fn word(failure: &Failure) -> Option<&str> {
         "token_invalid",
         "not_utf8",
         "not_item",
+        BAD_ARGUMENT,
     ]
     .contains(&word)
     .then_some(word)

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, ToSql, params};
 
 use crate::extension;
 use crate::failure::{Failure, Result};
 use crate::keys::Key;
+use crate::rows::{BAD_ARGUMENT, Token, word};
 
 const TABLES: &str = "
     CREATE TABLE {schema}.s3_files (id INTEGER PRIMARY KEY, key TEXT);
@@ -18,6 +18,37 @@ const TABLES: &str = "
     CREATE INDEX {schema}.by_file ON user_journal_master_keys (s3_file_id);
     CREATE INDEX {schema}.by_key ON s3_files (key);
 ";
+
+/// A call of the extension, for a token that is bound to nothing and for one that is bound to a context.
+pub(crate) struct Call {
+    unbound: &'static str,
+    bound: &'static str,
+}
+
+pub(crate) const ENCRYPT: Call = Call {
+    unbound: "SELECT journal_encrypt(?, ?)",
+    bound: "SELECT journal_encrypt(?, ?, NULL, ?)",
+};
+pub(crate) const ENCRYPT_ITEM: Call = Call {
+    unbound: "SELECT journal_encrypt_item(?, ?)",
+    bound: "SELECT journal_encrypt_item(?, ?, ?)",
+};
+pub(crate) const DECRYPT: Call = Call {
+    unbound: "SELECT journal_decrypt(?, ?, ?)",
+    bound: "SELECT journal_decrypt(?, ?, ?, ?)",
+};
+pub(crate) const DECRYPT_ITEM: Call = Call {
+    unbound: "SELECT journal_decrypt_item(?, ?, ?)",
+    bound: "SELECT journal_decrypt_item(?, ?, ?, ?)",
+};
+pub(crate) const REWRAP: Call = Call {
+    unbound: "SELECT journal_rewrap(?, ?, ?)",
+    bound: "SELECT journal_rewrap(?, ?, ?, ?)",
+};
+const CHECK: Call = Call {
+    unbound: "SELECT journal_check(?, ?, ?)",
+    bound: "SELECT journal_check(?, ?, ?, ?)",
+};
 
 /// What seals and opens; of one thread.
 pub(crate) struct Sealer {
@@ -135,7 +166,7 @@ pub(crate) struct Calls<'c> {
 }
 
 impl Calls<'_> {
-    /// The one value of a call, as `journal_check(?, ?, ?)`.
+    /// The one value of a call, as `SELECT journal_shred_key(1, ?)`.
     pub(crate) fn value<T: rusqlite::types::FromSql>(
         &self,
         call: &str,
@@ -145,9 +176,28 @@ impl Calls<'_> {
         Ok(statement.query_row(arguments, |row| row.get(0))?)
     }
 
-    /// `ok`, or the error word of what a token of the user meets.
-    pub(crate) fn check(&self, user: i64, uid: &str, token: &Value) -> Result<String> {
-        self.value("SELECT journal_check(?, ?, ?)", &[&user, &uid, token])
+    /// The one value of a call about a token, whose last arguments are that and its context, if it is bound to one.
+    pub(crate) fn of_token<T: rusqlite::types::FromSql>(
+        &self,
+        call: &Call,
+        before: &[&dyn ToSql],
+        token: &Token,
+    ) -> Result<T> {
+        let mut arguments = before.to_vec();
+        arguments.push(&token.value);
+        let Some(context) = &token.context else {
+            return self.value(call.unbound, &arguments);
+        };
+        arguments.push(context);
+        self.value(call.bound, &arguments)
+    }
+
+    /// `ok`, or the error word of what a token of the user meets; without a uid, with all keys of the user.
+    pub(crate) fn check(&self, user: i64, uid: Option<&str>, token: &Token) -> Result<String> {
+        match self.of_token(&CHECK, &[&user, &uid], token) {
+            Err(failure) if word(&failure) == Some(BAD_ARGUMENT) => Ok(BAD_ARGUMENT.to_owned()),
+            outcome => outcome,
+        }
     }
 
     /// Fetches all keys that were given, side by side.

@@ -20,7 +20,7 @@ class Journal(Database):
     def __init__(self, folder):
         super().__init__(folder / "journal.db")
         self.folder, self.store, self.keys, self.texts = folder, KeyStore(folder / "keys"), {}, {}
-        self.columns = None
+        self.columns, self.place = None, ["--db", self.path]
 
     def add(self, user, uid, created_at=1.0):
         """A key of a user, who may be new."""
@@ -73,7 +73,7 @@ class Journal(Database):
 
     def command(self, *arguments):
         options = ["--extension", LIBRARY, *(["--columns", self.columns] if self.columns else [])]
-        return [PROGRAM, *options, *([] if "drill" in arguments else ["--db", self.path]), *map(str, arguments)]
+        return [PROGRAM, *options, *([] if "drill" in arguments else self.place), *map(str, arguments)]
 
     def environment(self, admin="1"):
         return {**os.environ, **self.store.env, "JOURNAL_ADMIN": admin}

@@ -119,7 +119,7 @@ def test_rewrap_says_of_bound_tokens_and_disabled_keys_what_helps(journal):
     text = journal.run("rewrap", status=1)
     assert text.splitlines() == [
         "3 rows rewrapped",
-        "1 rows left under an old key: token_invalid: broken, or bound to a context, which its application alone can rewrap",
+        "1 rows left under an old key: token_invalid: broken, or bound to another context than journal-crypt.toml says",
         "`journal-crypt audit` says more of what trying again does not help",
     ]
     journal.run("disable", "--user", 1)

@@ -11,7 +11,7 @@ use crate::journal::{json as as_json, shown};
 use crate::keys;
 use crate::progress::Progress;
 use crate::report::{Report, grouped};
-use crate::rows::{Batch, List, Part, TokenRow};
+use crate::rows::{BAD_ARGUMENT, Batch, List, Part, Token, TokenRow};
 use crate::sealer::{Calls, Sealer};
 use crate::work::{Setting, Worker};
 
@@ -105,11 +105,11 @@ fn look_at(worker: &Worker, batch: &Batch<'_>) -> Result<Looked> {
             for (column, token) in table
                 .columns()
                 .zip(&row.tokens)
-                .filter(|(_, token)| **token != Value::Null)
+                .filter(|(_, token)| token.value != Value::Null)
             {
                 let word = part.check(calls, table, row, token)?;
                 let found = match word.as_str() {
-                    "ok" | "store_unavailable" | "store_denied" => None,
+                    "ok" | BAD_ARGUMENT | "store_unavailable" | "store_denied" => None,
                     _ => other(part, calls, row, token)?,
                 };
                 let kind = if found.is_some() {
@@ -141,12 +141,12 @@ fn other(
     part: &Part<'_>,
     calls: &Calls<'_>,
     row: &TokenRow,
-    token: &Value,
+    token: &Token,
 ) -> Result<Option<String>> {
     for key in part.keys.iter().filter(|key| {
         Value::Text(key.uid.clone()) != row.named && Value::Integer(key.id) != row.named
     }) {
-        if calls.check(part.number, &key.uid, token)? == "ok" {
+        if calls.check(part.number, Some(&key.uid), token)? == "ok" {
             return Ok(Some(key.uid.clone()));
         }
     }
@@ -160,6 +160,7 @@ fn kind(word: &str) -> &'static str {
         "no_key" | "key_not_found" => "orphaned",
         "token_invalid" | "key_invalid" => "broken",
         "key_disabled" => "disabled",
+        BAD_ARGUMENT => BAD_ARGUMENT,
         _ => "unknown",
     }
 }
@@ -176,7 +177,14 @@ impl Looked {
             ("readable", "tokens that can be read"),
             ("lost", "lost: the key's object is gone"),
             ("orphaned", "orphaned: the key's row is gone"),
-            ("broken", "broken: the token or the key is none"),
+            (
+                "broken",
+                "broken: the token or the key is none, or the token belongs elsewhere",
+            ),
+            (
+                BAD_ARGUMENT,
+                "bad_argument: the context, or the token, is NULL or of another type",
+            ),
             (
                 "misrecorded",
                 "misrecorded: another key of the user opens it",

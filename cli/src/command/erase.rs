@@ -16,7 +16,7 @@ use crate::journal::{Statement, integer, json as as_json, shown};
 use crate::keys::{self, Key};
 use crate::progress::{Progress, go_on};
 use crate::report::{Report, grouped};
-use crate::rows::{List, word};
+use crate::rows::{List, Token, word};
 use crate::work::{Setting, Worker};
 
 const PERMISSION: &str =
@@ -262,11 +262,10 @@ fn prove(
                         let uid = destroyed
                             .iter()
                             .find(|key| key.is_named(table, row))
-                            .map(|key| &key.uid);
-                        for token in row.tokens.iter().filter(|token| **token != Value::Null) {
-                            let word: String =
-                                calls.value("SELECT journal_check(1, ?, ?)", &[&uid, token])?;
-                            match word.as_str() {
+                            .map(|key| key.uid.as_str());
+                        let held = |token: &&Token| token.value != Value::Null;
+                        for token in row.tokens.iter().filter(held) {
+                            match calls.check(1, uid, token)?.as_str() {
                                 "ok" => open += 1,
                                 "no_key" | "key_lost" | "token_invalid" | "key_invalid" => {}
                                 _ => unknown += 1,

@@ -11,12 +11,14 @@ use crate::failure::{Failure, Result};
 use crate::journal::Statement;
 use crate::progress::Progress;
 use crate::report::{Report, grouped};
-use crate::rows::{Batch, List};
-use crate::sealer::Calls;
+use crate::rows::{BAD_ARGUMENT, Batch, List, word};
+use crate::sealer::{Calls, ENCRYPT, ENCRYPT_ITEM};
 use crate::work::{Setting, Worker};
 
 /// Rows that name no key are those whose columns are still plaintext.
 const PLAIN: &str = "k IS NULL";
+const UNSEALABLE: &str =
+    "bad_argument: the context is NULL or of another type, or an item is no JSON";
 const A_TOKEN: &str = "a token already, whose key is gone";
 
 #[derive(Default)]
@@ -90,26 +92,26 @@ fn seal(setting: &Setting, worker: &Worker, batch: &Batch<'_>) -> Result<Done> {
                 continue;
             };
             // One token among them is enough: a NULL then says that the key is gone.
-            if row.tokens.iter().any(|value| is_token(calls, value)) {
+            if row.tokens.iter().any(|token| is_token(calls, &token.value)) {
                 *done.left.entry(A_TOKEN).or_default() += 1;
                 continue;
             }
-            let sealed = row
-                .tokens
-                .iter()
-                .zip(table.kinds())
-                .map(|(value, is_item)| match (value, is_item) {
+            let sealed = row.tokens.iter().zip(table.kinds()).map(|(text, is_item)| {
+                match (&text.value, is_item) {
                     (Value::Null, _) => Ok(Value::Null),
-                    (value, true) => {
-                        calls.value("SELECT journal_encrypt_item(?, ?)", &[&part.number, value])
-                    }
-                    (value, false) => {
-                        calls.value("SELECT journal_encrypt(?, ?)", &[&part.number, value])
-                    }
-                });
-            let mut values = sealed.collect::<Result<Vec<_>>>()?;
+                    (_, true) => calls.of_token(&ENCRYPT_ITEM, &[&part.number], text),
+                    (_, false) => calls.of_token(&ENCRYPT, &[&part.number], text),
+                }
+            });
+            let mut values = match sealed.collect::<Result<Vec<_>>>() {
+                Err(failure) if word(&failure) == Some(BAD_ARGUMENT) => {
+                    *done.left.entry(UNSEALABLE).or_default() += 1;
+                    continue;
+                }
+                sealed => sealed?,
+            };
             values.extend([Value::Integer(row.rowid), Value::Null]);
-            values.extend(row.tokens.iter().cloned());
+            values.extend(row.values());
             values.extend([Value::Text(key.uid.clone()), part.user.clone()]);
             statements.push(Statement {
                 sql: update.as_str().into(),

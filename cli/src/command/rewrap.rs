@@ -11,8 +11,8 @@ use crate::journal::Statement;
 use crate::layout::Table;
 use crate::progress::Progress;
 use crate::report::{Report, grouped};
-use crate::rows::{Batch, List, word};
-use crate::sealer::Calls;
+use crate::rows::{BAD_ARGUMENT, Batch, List, Token, word};
+use crate::sealer::{Calls, REWRAP};
 use crate::work::{Setting, Worker};
 
 /// Rows whose key is not the one that their user writes with.
@@ -99,7 +99,7 @@ fn rewrap(setting: &Setting, worker: &Worker, batch: &Batch<'_>) -> Result<Done>
                 Ok(tokens) => {
                     let mut values = tokens;
                     values.extend([Value::Integer(row.rowid), row.named.clone()]);
-                    values.extend(row.tokens.iter().cloned());
+                    values.extend(row.values());
                     values.extend([Value::Text(current.uid.clone()), part.user.clone()]);
                     statements.push(Statement {
                         sql: update.as_str().into(),
@@ -118,10 +118,10 @@ fn rewrap(setting: &Setting, worker: &Worker, batch: &Batch<'_>) -> Result<Done>
     Ok(done)
 }
 
-fn rewrapped(calls: &Calls<'_>, user: i64, uid: &str, token: &Value) -> Result<Value> {
-    match token {
+fn rewrapped(calls: &Calls<'_>, user: i64, uid: &str, token: &Token) -> Result<Value> {
+    match token.value {
         Value::Null => Ok(Value::Null),
-        token => calls.value("SELECT journal_rewrap(?, ?, ?)", &[&user, &uid, token]),
+        _ => calls.of_token(&REWRAP, &[&user, &uid], token),
     }
 }
 
@@ -154,9 +154,8 @@ fn report(setting: &Setting, rewrapped: u64, left: BTreeMap<String, u64>) -> Rep
 fn told(word: &str) -> &'static str {
     match word {
         DISABLED => ", until `journal-crypt enable` brings the key back",
-        "token_invalid" => {
-            ": broken, or bound to a context, which its application alone can rewrap"
-        }
+        "token_invalid" => ": broken, or bound to another context than journal-crypt.toml says",
+        BAD_ARGUMENT => ": the context, or the token, is NULL or of another type",
         _ => "",
     }
 }

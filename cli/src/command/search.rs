@@ -11,6 +11,7 @@ use crate::journal::{array, seconds};
 use crate::progress::Progress;
 use crate::report::{Report, grouped};
 use crate::rows::{List, word};
+use crate::sealer::{DECRYPT, DECRYPT_ITEM};
 use crate::work::Setting;
 
 pub(crate) fn run(setting: &Setting, user: &Value, words: &[String], most: u16) -> Result<Report> {
@@ -34,18 +35,18 @@ pub(crate) fn run(setting: &Setting, user: &Value, words: &[String], most: u16) 
                         .tokens
                         .iter()
                         .zip(table.kinds())
-                        .filter(|(token, _)| **token != Value::Null)
+                        .filter(|(token, _)| token.value != Value::Null)
                     {
                         let call = match is_item {
-                            true => "SELECT journal_decrypt_item(?, ?, ?)",
-                            false => "SELECT journal_decrypt(?, ?, ?)",
+                            true => DECRYPT_ITEM,
+                            false => DECRYPT,
                         };
                         let Some(key) = part.key_of(table, row) else {
                             unreadable += 1;
                             continue;
                         };
-                        let text: String = match calls.value(call, &[&part.number, &key.uid, token])
-                        {
+                        let opened = calls.of_token(&call, &[&part.number, &key.uid], token);
+                        let text: String = match opened {
                             Ok(text) => text,
                             // An outage is an error, never "nothing found".
                             Err(failure) if word(&failure).is_some() => {
