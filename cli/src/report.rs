@@ -93,6 +93,12 @@ pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// `1 key`, `1,234 keys`.
+pub(crate) fn counted(number: u64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", grouped(number))
+}
+
 /// `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -129,6 +135,14 @@ mod tests {
         for as_it_is in [line, "", "\x1b[32mok\x1b[0m  one two three four five six"] {
             assert_eq!(fitted(as_it_is, 35), as_it_is);
         }
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(
+            [0, 1, 1000].map(|n| counted(n, "key")),
+            ["0 keys", "1 key", "1,000 keys"]
+        );
     }
 
     #[test]

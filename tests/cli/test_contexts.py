@@ -123,7 +123,7 @@ def test_a_context_that_is_null_unbinds_nothing(journal, place):
     assert [(f["rowid"], f["word"]) for f in found["findings"]] == [(3, "bad_argument")]
     assert journal.json("search", "--user", 1, "unbound") == {"found": [], "unreadable": 1}
     assert journal.json("rewrap", status=1) == {"rewrapped": 3, "left": {"bad_argument": 1}, "dry_run": False}
-    assert "1 rows left under an old key: bad_argument: the context" in journal.run("rewrap", status=1)
+    assert "1 row left under an old key: bad_argument: the context" in journal.run("rewrap", status=1)
     # What a context that is none would open cannot be said.
     erased = journal.json("erase", "--user", 1, "--yes", status=1)
     assert (erased["tokens_that_open"], erased["tokens_not_proved"], erased["complete"]) == (0, 1, False)

@@ -119,13 +119,13 @@ def test_rewrap_says_of_bound_tokens_and_disabled_keys_what_helps(journal):
     text = journal.run("rewrap", status=1)
     assert text.splitlines() == [
         "3 rows rewrapped",
-        "1 rows left under an old key: token_invalid: broken, or bound to another context than journal-crypt.toml says",
+        "1 row left under an old key: token_invalid: broken, or bound to another context than journal-crypt.toml says",
         "`journal-crypt audit` says more of what trying again does not help",
     ]
     journal.run("disable", "--user", 1)
     text = journal.run("rewrap", status=1)
     assert text.splitlines() == [
-        "0 rows rewrapped", "1 rows left under an old key: key_disabled, until `journal-crypt enable` brings the key back",
+        "0 rows rewrapped", "1 row left under an old key: key_disabled, until `journal-crypt enable` brings the key back",
     ]
 
 

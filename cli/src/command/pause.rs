@@ -7,7 +7,7 @@ use crate::failure::{Failure, Result};
 use crate::journal::{json as as_json, shown};
 use crate::keys;
 use crate::progress::go_on;
-use crate::report::Report;
+use crate::report::{Report, counted};
 use crate::work::Setting;
 
 const PERMISSION: &str =
@@ -52,13 +52,13 @@ pub(crate) fn run(setting: &Setting, user: &Value, pause: Pause) -> Result<Repor
         let said: Json = serde_json::from_str(&said)?;
         changed += u64::from(said["changed"] == true);
     }
+    let counted = counted(keys.len() as u64, "key");
     let text = match (setting.dry_run, pause) {
-        (true, _) => format!("{} keys would be {told}\n", keys.len()),
+        (true, _) => format!("{counted} would be {told}\n"),
         (false, Pause::Disable) => format!(
-            "{} keys disabled, {changed} of them now; other processes may serve them until their next check\n",
-            keys.len()
+            "{counted} disabled, {changed} of them now; other processes may serve them until their next check\n"
         ),
-        (false, Pause::Enable) => format!("{} keys enabled, {changed} of them now\n", keys.len()),
+        (false, Pause::Enable) => format!("{counted} enabled, {changed} of them now\n"),
     };
     Ok(Report {
         json: json!({"user": as_json(user)?, "keys": keys.len(), "changed": changed, "dry_run": setting.dry_run}),

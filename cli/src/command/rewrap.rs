@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::journal::Statement;
 use crate::layout::Table;
 use crate::progress::Progress;
-use crate::report::{Report, grouped};
+use crate::report::{Report, counted};
 use crate::rows::{BAD_ARGUMENT, Batch, List, Token, word};
 use crate::sealer::{Calls, REWRAP};
 use crate::work::{Setting, Worker};
@@ -127,14 +127,14 @@ fn rewrapped(calls: &Calls<'_>, user: i64, uid: &str, token: &Token) -> Result<V
 
 fn report(setting: &Setting, rewrapped: u64, left: BTreeMap<String, u64>) -> Report {
     let mut text = match setting.dry_run {
-        true => format!("{} rows would be rewrapped\n", grouped(rewrapped)),
-        false => format!("{} rows rewrapped\n", grouped(rewrapped)),
+        true => format!("{} would be rewrapped\n", counted(rewrapped, "row")),
+        false => format!("{} rewrapped\n", counted(rewrapped, "row")),
     };
     for (word, number) in &left {
         let _ = writeln!(
             text,
-            "{} rows left under an old key: {word}{}",
-            grouped(*number),
+            "{} left under an old key: {word}{}",
+            counted(*number, "row"),
             told(word)
         );
     }
