@@ -8,7 +8,7 @@ SHELL := bash
 .NOTPARALLEL:
 .PHONY: build demo quick test test-sqlites system-sqlite test-rqlite check schedules soak cold bench clean help symbols build-tools sqlite3-shell rqlited java fuzz \
   sanitize deny advisories sbom nightly dist dist-library reproducible dist-packages load valgrind openssl qemu arm64-cipher \
-  docs recording test-more test-platform test-musl test-arm64 test-windows musl mingw wine dist-all
+  docs recording check-macos test-more test-platform test-musl test-arm64 test-windows musl mingw wine dist-all
 
 # Where rustup puts cargo, which a shell that CI started need not have in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -284,6 +284,15 @@ test-arm64: qemu  ## Run the behaviour script on ARM64, under QEMU
 
 test-windows: wine  ## Run the behaviour script on Windows, as far as Wine is that
 	@$(MAKE) --no-print-directory test-platform TARGET=$(WINDOWS) RUNNER="$(CURDIR)/tests/hosts/wine/start.sh"
+
+# zig brings the C headers of macOS.
+check-macos: build-tools $(DIST_TOOLS)/ready  ## Type-check library and tool for macOS, where nothing of ours was ever run
+	@set -e; for target in aarch64-apple-darwin x86_64-apple-darwin; do \
+	  rustc --print target-libdir --target $$target | xargs test -d || rustup target add $$target; \
+	  (cd packaging && PATH="$(DIST_TOOLS)/bin:$$PATH" CARGO_TARGET_DIR=$(DIST_BUILD) RUSTFLAGS="-D warnings" \
+	    cargo-zigbuild check --manifest-path ../Cargo.toml --locked --workspace --lib --bins --target $$target); \
+	  echo "check-macos: $$target"; \
+	done
 
 reproducible: build-tools $(DIST_TOOLS)/ready  ## Make all packages twice, in two directories, and compare their checksums
 	@set -e; rm -rf target/reproducible; copies="target/reproducible/one target/reproducible/another"; \
