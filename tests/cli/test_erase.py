@@ -51,7 +51,7 @@ def test_an_old_key_goes_alone_once_nothing_is_under_it(journal):
     two_users(journal)
     old, new = "oseh_ujmk_100", "oseh_ujmk_101"
     one = ["erase", "--user", 1, "--key"]
-    assert journal.run(*one, old, "--yes", status=1) == "journal-crypt: 3 rows are under it: rewrap first\n"
+    assert journal.run(*one, old, "--yes", status=1) == "journal-crypt: 3 rows under it: rewrap first\n"
     journal.run("rewrap")
     assert "the key that the user writes with" in journal.run(*one, new, "--yes", status=1)
     for uid in ("oseh_ujmk_200", "' OR 1 --"):

@@ -64,7 +64,7 @@ def doctor(host):
 
 def renewed(app, env, old, *options):
     """The tool gives the user a new key, puts all tokens under it, and destroys the old one."""
-    assert tool(app.path, env, *options, "rotate", "--older-than", 0, "--user", UUID).startswith("1 users have a new key")
+    assert tool(app.path, env, *options, "rotate", "--older-than", 0, "--user", UUID).startswith("a new key was made for 1 user")
     assert tool(app.path, env, *options, "rewrap", "--user", UUID).endswith("nothing is left under an old key\n")
     assert tool(app.path, env, *options, "erase", "--user", UUID, "--key", old, "--yes").startswith("the key is destroyed")
 

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Result};
 use crate::journal::{Statement, integer, json as as_json, shown};
 use crate::keys::{self, Key};
 use crate::progress::{Progress, go_on};
-use crate::report::{Report, grouped};
+use crate::report::{Report, counted};
 use crate::rows::{List, Token, word};
 use crate::work::{Setting, Worker};
 
@@ -48,9 +48,9 @@ pub(crate) fn run(setting: &Setting, user: &Value, yes: bool, folder: &Path) -> 
         return Ok(Report {
             json: json!({"user": as_json(user)?, "keys": keys.len(), "tokens": rows, "dry_run": true}),
             text: format!(
-                "{} keys would be destroyed, and {} rows with tokens could never be read again\n",
-                keys.len(),
-                grouped(rows)
+                "{} would be destroyed, and {} with tokens could never be read again\n",
+                counted(keys.len() as u64, "key"),
+                counted(rows, "row")
             ),
             findings: false,
         });
@@ -135,8 +135,8 @@ pub(crate) fn old_key(setting: &Setting, user: &Value, uid: &str, yes: bool) -> 
     }
     if under > 0 {
         return refused(format!(
-            "{} rows are under it: rewrap first",
-            grouped(under as u64)
+            "{} under it: rewrap first",
+            counted(under as u64, "row")
         ));
     }
     if setting.dry_run {
@@ -160,10 +160,11 @@ pub(crate) fn old_key(setting: &Setting, user: &Value, uid: &str, yes: bool) -> 
 
 fn confirm(user: &Value, keys: usize, rows: u64) -> Result<()> {
     eprint!(
-        "This destroys the {keys} keys of user {} for ever. {} rows will never be read again, here and in every backup.\n\
+        "This destroys {} of user {} for ever. {} will never be read again, here and in every backup.\n\
          Type the user's id to go on: ",
+        counted(keys as u64, "key"),
         shown(user),
-        grouped(rows)
+        counted(rows, "row")
     );
     let _ = std::io::stderr().flush();
     let mut typed = String::new();

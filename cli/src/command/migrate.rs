@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::failure::{Failure, Result};
 use crate::journal::Statement;
 use crate::progress::Progress;
-use crate::report::{Report, grouped};
+use crate::report::{Report, counted};
 use crate::rows::{BAD_ARGUMENT, Batch, List, word};
 use crate::sealer::{Calls, ENCRYPT, ENCRYPT_ITEM};
 use crate::work::{Setting, Worker};
@@ -62,14 +62,14 @@ pub(crate) fn run(setting: &Setting, column: &str) -> Result<Report> {
         })?;
     }
     let mut text = match setting.dry_run {
-        true => format!("{} rows would be sealed\n", grouped(sum.sealed)),
+        true => format!("{} would be sealed\n", counted(sum.sealed, "row")),
         false => format!(
-            "{} rows sealed; the file was written anew, without what was plain before\n",
-            grouped(sum.sealed)
+            "{} sealed; the file was written anew, without what was plain before\n",
+            counted(sum.sealed, "row")
         ),
     };
     for (why, number) in &sum.left {
-        let _ = writeln!(text, "{} rows left as they are: {why}", grouped(*number));
+        let _ = writeln!(text, "{} left: {why}", counted(*number, "row"));
     }
     Ok(Report {
         json: json!({"sealed": sum.sealed, "left": sum.left, "dry_run": setting.dry_run}),

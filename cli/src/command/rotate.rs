@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::journal::{Journal, Statement, array, seconds, shown};
 use crate::keys::{self, Key};
 use crate::progress::Progress;
-use crate::report::{Report, grouped};
+use crate::report::{Report, counted};
 use crate::work::{Setting, Worker};
 
 /// What is true before the deed and after it.
@@ -39,13 +39,13 @@ pub(crate) fn run(setting: &Setting, older_than: f64, users: &[Value]) -> Result
     let _ = match setting.dry_run {
         true => writeln!(
             text,
-            "{} users would get a new key; {KEPT}",
-            grouped(due.len() as u64)
+            "{} would get a new key; {KEPT}",
+            counted(due.len() as u64, "user")
         ),
         false => writeln!(
             text,
-            "{} users have a new key; {KEPT}",
-            grouped(rotated as u64)
+            "a new key was made for {}; {KEPT}",
+            counted(rotated as u64, "user")
         ),
     };
     Ok(Report {

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::failure::Result;
 use crate::journal::{array, seconds};
 use crate::progress::Progress;
-use crate::report::{Report, grouped};
+use crate::report::{Report, counted};
 use crate::rows::{List, word};
 use crate::sealer::{DECRYPT, DECRYPT_ITEM};
 use crate::work::Setting;
@@ -122,8 +122,8 @@ pub(crate) fn run(setting: &Setting, user: &Value, words: &[String], most: u16) 
     if unreadable > 0 {
         let _ = writeln!(
             text,
-            "{} tokens cannot be read any more and were not searched",
-            grouped(unreadable)
+            "{} not searched: not to be read any more",
+            counted(unreadable, "token")
         );
     }
     Ok(Report {
