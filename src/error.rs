@@ -138,7 +138,8 @@ impl Error {
         })
     }
 
-    /// Whether the entry can never be read again, whatever is tried.
+    /// Whether the same call would fail again however long it waits: the entry is lost, or its token does not open under this
+    /// key and context. `journal_try_decrypt` gives NULL then.
     pub fn is_final(&self) -> bool {
         matches!(
             self,

@@ -6,7 +6,7 @@
 //! journal_encrypt(user_id, plaintext, key_uid, context) -> bound to a context; with key_uid NULL under the current key
 //! journal_decrypt(user_id, key_uid, token[, context]) -> TEXT
 //! journal_decrypt_blob(user_id, key_uid, token[, context]) -> BLOB
-//! journal_try_decrypt(user_id, key_uid, token[, context]) -> TEXT, or NULL where it can never be read again
+//! journal_try_decrypt(user_id, key_uid, token[, context]) -> TEXT, or NULL where it is lost or does not open
 //! journal_check(user_id, key_uid, token[, context]) -> TEXT: ok, or the word of the error
 //! journal_key_uid(user_id)                       -> TEXT uid of the current key, or NULL
 //! journal_rewrap(user_id, key_uid, token[, context]) -> TEXT token under the current key, its time kept

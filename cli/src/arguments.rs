@@ -6,14 +6,15 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 const AFTER: &str = "\
-The extension's file is looked for beside this program, and where install.sh or pip put it. The extension's own variables, \
-JOURNAL_KEY_STORE and the rest, say where the keys are. Commands that make keys need JOURNAL_ADMIN=create, and those that \
-hide or destroy them JOURNAL_ADMIN=1.
+This program loads the extension: the file beside it, or where install.sh or pip put it. JOURNAL_KEY_STORE says where the \
+keys are, as it does for an application. Commands that make keys need JOURNAL_ADMIN=create; those that hide or destroy keys \
+need JOURNAL_ADMIN=1.
 
 On rqlite, rows are read over HTTP and all cryptography is done here: no node needs the extension, and no text or key is \
 ever sent to one.
 
-Exit status: 0 done, 1 findings or a refusal, 2 asked wrongly, 3 the key store or the database could not be reached.";
+Exit status: 0 done; 1 something was found, or the tool refused; 2 wrong arguments or configuration; 3 the key store or the \
+database could not be reached.";
 
 /// Cares for the keys of an encrypted journal, in a database file or on a cluster of rqlite.
 #[derive(Parser)]
@@ -30,7 +31,7 @@ pub(crate) struct Options {
     /// The database file
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "rqlite")]
     pub(crate) db: Option<PathBuf>,
-    /// The file with the key tables, where they are not in the database: what JOURNAL_SCHEMA names
+    /// The file with the key tables, if they are not in the database file
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "rqlite")]
     pub(crate) keys: Option<PathBuf>,
     /// Nodes of a cluster, as http://host:4001; user and password may stand in it
@@ -49,7 +50,7 @@ pub(crate) struct Options {
     /// Which columns hold tokens [default: journal-crypt.toml, or the shipped schema]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) columns: Option<PathBuf>,
-    /// How many pieces of work to do at once [default: twice the processors]
+    /// How much to do at the same time [default: two jobs for each processor]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: Option<u16>,
     /// Print one JSON object
@@ -62,37 +63,38 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Count users, keys by age and entries by key, and say what is due; nothing is decrypted
+    /// Count users, keys by age, and entries by key; say who is due for a new key. Decrypts nothing
     Status {
-        /// A user whose newest key is older is due
+        /// A user is due whose newest key is older than this
         #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
         older_than: f64,
     },
     /// Check whether configuration, key store and database are usable
     Doctor,
-    /// Give new keys to all whose newest is old, and to those without one
+    /// Give a new key to each user whose newest key is old, and to each who has none
     Rotate {
-        /// A key that is younger stays; 0 gives everybody a new key
+        /// A user whose newest key is younger than this keeps it; 0 gives everybody a new key
         #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
         older_than: f64,
-        /// These users alone
+        /// Only these users
         #[arg(long = "user", value_name = "ID", num_args = 1..)]
         users: Vec<String>,
     },
-    /// Put all tokens under their users' current keys
+    /// Encrypt all tokens again, under their users' current keys
     ///
-    /// A row is changed only if it still holds the token that was read: an edit made meanwhile stays, and is taken again.
-    /// It may be killed at any moment and run again.
+    /// A row is changed only if it still holds the token that was read: if somebody edited it
+    /// meanwhile, the edit stays, and is rewrapped in its turn. It may be killed at any moment and run again.
     Rewrap {
-        /// These users alone
+        /// Only these users
         #[arg(long = "user", value_name = "ID", num_args = 1..)]
         users: Vec<String>,
     },
-    /// Check whether every token can be read, and whether rows and objects belong together
+    /// Check that every token can be read, and that every key row has its object
     ///
-    /// Decrypts everything and shows nothing of it. With JOURNAL_ADMIN=1 it lists the key store's objects too.
+    /// Decrypts everything and shows no text. With JOURNAL_ADMIN=1 it lists the key store too, and finds objects that no row
+    /// names.
     Audit {
-        /// These users alone
+        /// Only these users
         #[arg(long = "user", value_name = "ID", num_args = 1..)]
         users: Vec<String>,
     },
@@ -101,32 +103,32 @@ pub(crate) enum Command {
         /// A copy of the database that nobody writes
         backup: PathBuf,
     },
-    /// Forget a user everywhere: destroy every key with all versions, delete the key rows, prove that nothing opens any more
+    /// Forget a user: destroy all keys with their versions, delete the key rows, prove that no token opens any more
     ///
-    /// Asks for the user's id to be typed. Writes a receipt, erasure-ID.json and erasure-ID.txt: what was destroyed when, what
-    /// was checked, what could not be looked at. Where something could not be reached it says so and exits with 1: run it
-    /// again then, and the receipt goes on.
+    /// To confirm, you type the user's id. Writes a receipt, erasure-ID.json and erasure-ID.txt: what was destroyed and when,
+    /// what was checked, and what could not be looked at. If something cannot be reached, it says so and exits with 1. Run it
+    /// again later: it continues the same receipt.
     Erase {
         /// The user
         #[arg(long, value_name = "ID")]
         user: String,
-        /// This old key alone, once no row is under it; without a receipt file
+        /// Destroy this old key alone; refused while a row is under it. Writes no receipt file
         #[arg(long, value_name = "UID")]
         key: Option<String>,
-        /// Do not ask for the id to be typed
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// Where the receipt goes
+        /// The folder for the receipt
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         receipt: PathBuf,
     },
-    /// Hide every key of a user in a way that `enable` undoes
+    /// Hide all keys of a user, until `enable` brings them back
     Disable {
         /// The user
         #[arg(long, value_name = "ID")]
         user: String,
     },
-    /// Bring back what `disable` has hidden
+    /// Bring back the keys that `disable` has hidden
     Enable {
         /// The user
         #[arg(long, value_name = "ID")]
@@ -134,30 +136,30 @@ pub(crate) enum Command {
     },
     /// Turn columns of plaintext into tokens, in place
     ///
-    /// Rows whose key column is NULL are plaintext: all columns of such a row that journal-crypt.toml names are sealed under
-    /// the user's current key. It may be killed at any moment and run again. At the end the file is written anew, so that no byte of
-    /// plaintext is left in it or in its log; that needs as much free space as the file takes.
+    /// A row whose key column is NULL is plaintext. All of its columns that journal-crypt.toml names are sealed under the
+    /// user's current key. It may be killed at any moment and run again. At the end it writes the whole file anew, so that no
+    /// plaintext is left in it or in its log. That needs as much free disk space as the file takes.
     Migrate {
         /// The column, as journal-crypt.toml names it
         #[arg(value_name = "TABLE.COLUMN")]
         column: String,
     },
-    /// Find words in one user's journal, the best places first
+    /// Find words in one user's journal, best matches first
     ///
-    /// Everything is decrypted and indexed in this process's memory and nowhere else. A word may be the beginning of one; upper
-    /// and lower case and accents do not matter.
+    /// Everything is decrypted and indexed in this process's memory and nowhere else. The beginning of a
+    /// word is enough. Upper and lower case and accents do not matter.
     Search {
         /// The user
         #[arg(long, value_name = "ID")]
         user: String,
-        /// The most places to show
+        /// How many places to show at most
         #[arg(long, value_name = "N", default_value_t = 20)]
         most: u16,
         /// Words that must all stand in the text, in any order
         #[arg(required = true)]
         words: Vec<String>,
     },
-    /// Print what makes a shell complete these commands
+    /// Print the script with which a shell completes these commands
     Completions { shell: Shell },
     /// Write the pages of the manual, which `man` shows
     #[command(hide = true)]

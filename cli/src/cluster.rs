@@ -58,7 +58,7 @@ impl Cluster {
             .position(|node| node.parse::<ureq::http::Uri>().is_err())
         {
             return Err(Failure::Usage(format!(
-                "--rqlite: URL {} of the list is none",
+                "--rqlite: item {} of the list is not a URL",
                 wrong + 1
             )));
         }

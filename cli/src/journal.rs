@@ -96,7 +96,7 @@ pub(crate) fn integer(value: &Value) -> Result<i64> {
         Value::Integer(number) => Ok(*number),
         Value::Real(number) if number.fract() == 0.0 => Ok(*number as i64),
         _ => Err(Failure::Refused(
-            "a number was expected in the database, and something else is there".to_owned(),
+            "something in the database should be a number and is not".to_owned(),
         )),
     }
 }

@@ -25,7 +25,7 @@ impl Key {
     fn read(row: &[Value]) -> Result<Self> {
         let [user, id, uid, created_at, object] = row else {
             return Err(Failure::Refused(
-                "a key row has not the columns it was asked for".to_owned(),
+                "a key row does not have the columns that it should have".to_owned(),
             ));
         };
         Ok(Self {

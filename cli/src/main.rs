@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<Report> {
     let Arguments { options, command } = arguments;
     progress::heed_interrupts()
-        .map_err(|error| Failure::Refused(format!("Ctrl-C cannot be heeded: {error}")))?;
+        .map_err(|error| Failure::Refused(format!("Ctrl-C cannot be caught: {error}")))?;
     let place = match &command {
         Command::Drill { backup } => Place::Backup(backup.clone(), options.keys.clone()),
         _ => place(&options)?,

@@ -317,7 +317,7 @@ fn of_any_key(
         if tried > 0 && Instant::now() > deadline {
             let late = Error::StoreUnavailable {
                 key: format!("({} of user {})", tried + 1, user),
-                reason: "those before it took too long; name the key".to_owned(),
+                reason: "the keys that were tried before it took too long; name the key".to_owned(),
             };
             return Err(match gravest.gravity() < late.gravity() {
                 true => late,

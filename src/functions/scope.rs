@@ -75,7 +75,7 @@ impl Session {
         match named {
             Some(_) => Ok(()),
             None => Err(Error::OutOfScope(
-                "under a scope only a key of its user is dropped, by its uid",
+                "a connection with a scope drops only a key of the scope's user, named by its uid",
             )),
         }
     }
@@ -130,7 +130,7 @@ fn scope(session: &Session, arguments: &Arguments<'_>) -> Result<Output, Error> 
         }
         (Some(_), None) => {
             return Err(Error::OutOfScope(
-                "this connection has a scope, which only its nonce moves or ends",
+                "this connection has a scope; only a call with its nonce moves or ends it",
             ));
         }
         (Some(scope), Some(given)) => {

@@ -219,7 +219,7 @@ impl<'a> Savepoint<'a> {
         match opened {
             Ok(_) => Ok(savepoint),
             Err(Error::Sqlite { code: BUSY, .. }) => Err(Error::BadArgument(
-                "it writes rows of its own, so it is called by a SELECT, not by a statement that writes"
+                "it writes rows itself: call it in a SELECT of its own, not in a statement that writes"
                     .to_owned(),
             )),
             Err(error) => Err(error),

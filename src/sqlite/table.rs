@@ -270,7 +270,7 @@ unsafe extern "C" fn best_index(table: *mut sqlite3_vtab, info: *mut sqlite3_ind
                     .map(|name| format!("[, {name}]"))
                     .collect();
                 let error = Error::BadArgument(format!(
-                    "it takes ({}{optional}), each given",
+                    "its arguments are ({}{optional}), and each must be given",
                     definition.arguments.join(", ")
                 ));
                 return fail(&raw mut (*table).zErrMsg, definition.name, &error);

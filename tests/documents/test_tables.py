@@ -92,7 +92,7 @@ def test_a_column_that_makes_a_number_of_an_id_hands_nobody_anothers_keys(tmp_pa
     app = App(tmp_path / "app.db", f"CREATE TABLE users (id TEXT PRIMARY KEY); INSERT INTO users VALUES ('7'); {TABLES.replace('user_id NOT NULL', 'user_id INTEGER NOT NULL')}")
     with Host(app.path, {**folder.env, **ADMIN}) as host:
         assert host.error("SELECT journal_rotate_key('7')") == (
-            "journal_rotate_key: bad_argument: the column user_id of user_journal_master_keys makes another type of user "
+            "journal_rotate_key: bad_argument: the column user_id of user_journal_master_keys changes the type of user "
             "(TEXT of 1 byte); declare it as users.id is"
         )
         assert host.value("SELECT count(*) FROM user_journal_master_keys") == 0

@@ -170,7 +170,7 @@ fn a_wrong_number_of_arguments_is_refused() {
             }
         }
         let each =
-            "journal_seal: bad_argument: it takes (user_id, plaintext[, context]), each given";
+            "journal_seal: bad_argument: its arguments are (user_id, plaintext[, context]), and each must be given";
         for (table, expected) in [
             ("journal_seal", each),
             ("journal_seal()", each),

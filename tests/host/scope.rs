@@ -138,7 +138,7 @@ fn a_scope_is_moved_and_ended_with_its_nonce_alone() {
         let nonce = begin(&journal, 7);
         assert_eq!(nonce.len(), 22);
         let wrong = "journal_scope: out_of_scope: this is not the nonce of this connection's scope";
-        let missing = "journal_scope: out_of_scope: this connection has a scope, which only its nonce moves or ends";
+        let missing = "journal_scope: out_of_scope: this connection has a scope; only a call with its nonce moves or ends it";
         let no_text = |given| format!("journal_scope: bad_argument: nonce must be TEXT, this is {given}");
         let cut = nonce[..21].to_owned();
         for (sql, expected) in [
@@ -306,7 +306,7 @@ fn under_a_scope_the_cache_shows_and_drops_its_users_keys_alone() {
             text("oseh_ujmk_1")
         );
         let refused =
-            "journal_evict: out_of_scope: under a scope only a key of its user is dropped, by its uid";
+            "journal_evict: out_of_scope: a connection with a scope drops only a key of the scope's user, named by its uid";
         for call in ["journal_evict()", "journal_evict('oseh_ujmk_8')", "journal_evict('oseh_ujmk_9')"] {
             assert_eq!(journal.error(&format!("SELECT {call}"), []), refused, "{call}");
         }
@@ -334,7 +334,7 @@ fn under_a_scope_no_function_of_key_management_takes_another_user() {
             let own = made(7);
             assert_eq!(
                 journal.error("SELECT * FROM journal_objects", []),
-                "journal_objects: out_of_scope: under a scope no objects are listed: they are all users'"
+                "journal_objects: out_of_scope: a connection with a scope lists no objects, since they belong to all users"
             );
             for (function, count) in ADMINISTERED {
                 if function == "journal_objects" {

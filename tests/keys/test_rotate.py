@@ -119,7 +119,7 @@ def test_a_clock_that_ran_ahead_does_not_keep_an_old_key_in_front(users, store):
         with users.writing() as connection:
             connection.execute("UPDATE user_journal_master_keys SET created_at = 9e999, uid = '!' || uid")
         assert host.error("SELECT journal_rotate_key(1)") == (
-            "journal_rotate_key: bad_argument: a key of user 1 has a created_at that no time comes after"
+            "journal_rotate_key: bad_argument: a key of user 1 has a created_at so late that no newer key can be made"
         )
         assert len(rows(users)) == 2 and len(store.uids()) == 2
 
@@ -135,7 +135,7 @@ REFUSED = {
     "SELECT journal_rotate_key(1, NULL)":
         "journal_rotate_key: bad_argument: min_age_seconds must be a number that is not negative, this is NULL",
     "INSERT INTO s3_files (uid) SELECT journal_rotate_key(1)":
-        "journal_rotate_key: bad_argument: it writes rows of its own, so it is called by a SELECT, not by a statement that writes",
+        "journal_rotate_key: bad_argument: it writes rows itself: call it in a SELECT of its own, not in a statement that writes",
     "SELECT journal_shred_key(1, NULL)": "journal_shred_key: bad_argument: key_uid must be TEXT, this is NULL",
     "SELECT journal_shred_key(1, 'oseh_ujmk_none')": 'journal_shred_key: key_not_found: user 1 has no key "oseh_ujmk_none"',
 }

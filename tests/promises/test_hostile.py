@@ -290,7 +290,7 @@ def test_the_keys_of_a_store_that_is_slow_are_tried_for_a_bounded_time(database,
     [[error, seconds]] = said
     # Not the keys' fault, and not final: trying again, or naming the key, helps.
     assert "journal_decrypt_blob: store_unavailable: key (" in error, said
-    assert error.endswith("could not be fetched: those before it took too long; name the key"), said
+    assert error.endswith("could not be fetched: the keys that were tried before it took too long; name the key"), said
     assert seconds < 6, said
 
 

@@ -25,12 +25,12 @@ SELECT journal_check(2, NULL, token) FROM entry;
 SELECT group_concat(key_uid) FROM journal_cache;
 --> oseh_ujmk_1
 SELECT journal_evict();
---! journal_evict: out_of_scope: under a scope only a key of its user is dropped, by its uid
+--! journal_evict: out_of_scope: a connection with a scope drops only a key of the scope's user, named by its uid
 SELECT status, detail FROM journal_doctor WHERE name = 'scope';
 --> ok|this connection uses the keys of one user
 
 SELECT journal_scope(2);
---! journal_scope: out_of_scope: this connection has a scope, which only its nonce moves or ends
+--! journal_scope: out_of_scope: this connection has a scope; only a call with its nonce moves or ends it
 SELECT journal_scope(NULL, 'x');
 --! journal_scope: out_of_scope: this is not the nonce of this connection's scope
 SELECT journal_scope(2, nonce) = nonce FROM kept;

@@ -39,8 +39,8 @@ SELECT token FROM journal_seal('Dear diary', 1);
 SELECT token FROM journal_seal(NULL, 'Dear diary');
 --! journal_seal: bad_argument: user_id must be an INTEGER or TEXT of 1 to 255 bytes, this is NULL
 SELECT token FROM journal_seal(1);
---! journal_seal: bad_argument: it takes (user_id, plaintext[, context]), each given
+--! journal_seal: bad_argument: its arguments are (user_id, plaintext[, context]), and each must be given
 SELECT token FROM journal_seal;
---! journal_seal: bad_argument: it takes (user_id, plaintext[, context]), each given
+--! journal_seal: bad_argument: its arguments are (user_id, plaintext[, context]), and each must be given
 INSERT INTO journal_seal VALUES (1, 2, 3);
 --! table journal_seal may not be modified

@@ -160,12 +160,12 @@ fn insert(
             Ok(uid)
         }
         Some(_) => Err(Error::BadArgument(format!(
-            "a key of user {} has a created_at that no time comes after",
+            "a key of user {} has a created_at so late that no newer key can be made",
             key.user
         ))),
         // Undone: it would be another user's key.
         None => Err(Error::BadArgument(format!(
-            "the column user_id of user_journal_master_keys makes another type of user {}; declare it as users.id is",
+            "the column user_id of user_journal_master_keys changes the type of user {}; declare it as users.id is",
             key.user
         ))),
     }

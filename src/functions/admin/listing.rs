@@ -31,7 +31,7 @@ fn objects(session: &Session) -> Result<Rows, Error> {
     refuse(session)?;
     if session.scoped()?.is_some() {
         return Err(Error::OutOfScope(
-            "under a scope no objects are listed: they are all users'",
+            "a connection with a scope lists no objects, since they belong to all users",
         ));
     }
     let prefix = &session.config.key_prefix;
