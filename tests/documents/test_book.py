@@ -231,7 +231,7 @@ def part(text, title):
 
 
 def wrong_observations(text, database, key_store):
-    """The rows of journal_stats and of journal_doctor."""
+    """The rows of journal_stats and of journal_doctor, and the alerts on the former."""
     database.add_user(1)
     database.add_key(1, "oseh_ujmk_1")
     key_store.write("oseh_ujmk_1")
@@ -240,6 +240,10 @@ def wrong_observations(text, database, key_store):
         names = "\n".join(cells[0] for cells in rows(part(section(text, "What to watch"), title)))
         existing = {name for (name,) in ask(f"SELECT name FROM {table}", key_store.env, database.path)}
         wrong += differences(set(re.findall(r"`(\w+)`", names)), existing, f"the row of {table}")
+        if table == "journal_stats":
+            alerts = "\n".join(cells[0] for cells in rows(part(section(text, "What to watch"), "Alerts")))
+            alerted = set(re.findall(r"^`(\w+)`$", alerts, re.MULTILINE))
+            wrong += [f"the alert on {name} is on no counter" for name in sorted(alerted - existing)]
     return wrong
 
 
@@ -339,6 +343,7 @@ def test_a_wrong_reference_is_seen(check, correct, wrong, complaint):
     [
         ("| `retries` |", "| `tries` |", "the row of journal_stats retries is not documented"),
         ("| `clock` |", "| `watch` |", "the row of journal_doctor watch does not exist"),
+        ("| `queue_timeouts` | it grows", "| `queue_timeout` | it grows", "the alert on queue_timeout is on no counter"),
     ],
 )
 def test_a_wrong_row_is_seen(correct, wrong, complaint, database, key_store):
