@@ -93,22 +93,22 @@ impl Cluster {
         }
     }
 
+    /// How many nodes the cluster has that are not among these, read-only ones included, by the first that tells.
+    pub(crate) fn unnamed(&self) -> Result<usize> {
+        let mut told = Err(Failure::Unreachable("no node was asked".to_owned()));
+        for node in 0..self.nodes.len() {
+            told = self.get(node, "/nodes?ver=2&nonvoters");
+            if told.is_ok() {
+                break;
+            }
+        }
+        let all = told?["nodes"].as_array().map_or(0, Vec::len);
+        Ok(all.saturating_sub(self.nodes.len()))
+    }
+
     /// What a node says of itself: its version and its part in the cluster.
     pub(crate) fn standing(&self, node: usize) -> Result<String> {
-        let away = |error: ureq::Error| Failure::Unreachable(reason(&error));
-        let mut answer = self
-            .agent
-            .get(format!("{}/status", self.nodes[node]))
-            .call()
-            .map_err(away)?;
-        if answer.status() != 200 {
-            return Err(Failure::Unreachable(format!(
-                "it answers {}",
-                answer.status().as_u16()
-            )));
-        }
-        let text = answer.body_mut().read_to_string().map_err(away)?;
-        let said: Json = serde_json::from_str(&text)?;
+        let said = self.get(node, "/status")?;
         let version = said["build"]["version"].as_str().unwrap_or("unknown");
         let state = said["store"]["raft"]["state"].as_str().unwrap_or("unknown");
         let leader = said["store"]["leader"]["node_id"]
@@ -120,6 +120,23 @@ impl Cluster {
             ))),
             false => Ok(format!("rqlite {version}, {state}")),
         }
+    }
+
+    fn get(&self, node: usize, path: &str) -> Result<Json> {
+        let away = |error: ureq::Error| Failure::Unreachable(reason(&error));
+        let mut answer = self
+            .agent
+            .get(format!("{}{path}", self.nodes[node]))
+            .call()
+            .map_err(away)?;
+        if answer.status() != 200 {
+            return Err(Failure::Unreachable(format!(
+                "it answers {}",
+                answer.status().as_u16()
+            )));
+        }
+        let text = answer.body_mut().read_to_string().map_err(away)?;
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// The results of the first node that gives some.

@@ -13,9 +13,13 @@ class Node(Listener):
 
     def __init__(self, path):
         self.path = path
+        #: How many nodes it says the cluster has.
+        self.nodes = 1
         super().__init__()
 
     def respond(self, request):
+        if request.path == "/nodes":
+            return Response(200, body=json.dumps({"nodes": [{"id": str(number)} for number in range(self.nodes)]}).encode())
         assert "blob_array" in request.query or request.path == "/db/execute"
         with closing(sqlite3.connect(self.path)) as connection, connection:
             results = [self._result(connection, sql, values) for sql, *values in json.loads(request.body)]

@@ -8,11 +8,12 @@ import time
 
 from cryptography.fernet import Fernet
 
-from conftest import PREFIX
+from conftest import PREFIX, ROOT
 from servers.faults import INTERNAL_ERROR
 from stores import opened
 
 from .conftest import Journal
+from .node import Node
 
 
 def two_users(journal, keys=2):
@@ -161,3 +162,26 @@ def test_without_its_store_nothing_is_erased(journal):
     assert journal.rows("SELECT count(*) FROM user_journal_master_keys") == [(4,)]
     os.rename(journal.folder / "away", journal.store.root)
     assert journal.read() == journal.texts
+
+
+def test_who_would_get_a_new_key_is_told(journal):
+    two_users(journal)
+    reminder = "\nThe user is still among those who get keys: delete them there, or `rotate` makes a new key.\n"
+    assert reminder in journal.run("erase", "--user", 1, "--yes")
+    assert journal.json("rotate", "--user", 1)["due"] == 1
+    journal.columns = journal.folder / "columns.toml"
+    shipped = (ROOT / "cli" / "journal-crypt.toml").read_text()
+    journal.columns.write_text(shipped.replace("SELECT id FROM users", "SELECT id FROM users WHERE id <> 2"))
+    assert reminder not in journal.run("erase", "--user", 2, "--yes")
+
+
+def test_an_erasure_that_names_some_nodes_alone_is_not_complete(journal):
+    two_users(journal)
+    with Node(journal.path) as node:
+        journal.place = ["--rqlite", node.endpoint]
+        node.nodes = 3
+        found = journal.json("erase", "--user", 1, "--yes", status=1)
+        assert found["complete"] is False
+        assert found["nodes"]["others"] == "2 not asked: --rqlite must name every node"
+        node.nodes = 1
+        assert journal.json("erase", "--user", 1, "--yes")["complete"] is True

@@ -17,6 +17,9 @@ from .journal import READ, SEAL, Journal
 class Operator:
     """Who runs the tool, with rights to write the bucket."""
 
+    #: How many of the nodes the tool is told of; all of them.
+    named = None
+
     def __init__(self, journal, folder):
         self.journal, self.folder, bucket = journal, folder, journal.bucket
         self.env = {
@@ -29,7 +32,7 @@ class Operator:
         assert self.run(*arguments, status=1) is None
 
     def run(self, *arguments, status=0):
-        nodes = ",".join(node.address for node in self.journal.cluster.nodes)
+        nodes = ",".join(node.address for node in self.journal.cluster.nodes[: self.named])
         done = subprocess.run(
             [PROGRAM, "--extension", LIBRARY, "--rqlite", nodes, "--json", *map(str, arguments)], env=self.env, cwd=self.folder,
             capture_output=True, text=True, timeout=120,
@@ -123,6 +126,15 @@ def test_audit_and_search_of_the_shell_run_over_a_backup(own, operator, tmp_path
     assert "(all)|entry|1|1|0|0|0|0" in recipe("audit", operator, operator, user_id=user)
     [found] = recipe("search", operator, operator, user_id=user, words="of the journal")
     assert own.entries[entry][1][:30] in found.replace("[", "").replace("]", "")
+
+
+def test_an_erasure_that_names_two_of_three_nodes_is_not_complete(own, operator):
+    user = own.add_user()
+    operator.named = 2
+    found = operator.run("erase", "--user", user, "--yes", status=1)
+    assert (found["complete"], found["nodes"]["others"]) == (False, "1 not asked: --rqlite must name every node")
+    operator.named = None
+    assert operator.run("erase", "--user", user, "--yes")["complete"] is True
 
 
 def test_an_erasure_with_a_node_down_says_so_and_completes_when_it_is_back(own, operator):

@@ -101,6 +101,7 @@ pub(crate) fn run(setting: &Setting, user: &Value, yes: bool, folder: &Path) -> 
             .into(),
     );
     receipt.set("complete", whole.into());
+    receipt.set("still_a_user", is_listed(setting, &worker, user)?.into());
     receipt.not_looked_at(&caches);
     receipt.write()?;
     Ok(Report {
@@ -281,6 +282,21 @@ fn prove(
     Ok((open, unknown))
 }
 
+/// Whether `rotate` would give the user a new key.
+fn is_listed(setting: &Setting, worker: &Worker, user: &Value) -> Result<bool> {
+    let mut listed = false;
+    if let Some(all) = &setting.layout.users {
+        let sql = format!("SELECT ? IN ({all})");
+        worker
+            .journal
+            .each_row(&sql, std::slice::from_ref(user), &mut |row| {
+                listed = integer(&row[0])? == 1;
+                Ok(())
+            })?;
+    }
+    Ok(listed)
+}
+
 /// What each node itself says of the user's key rows.
 fn ask_nodes(setting: &Setting, user: &Value) -> Vec<(String, String)> {
     const ROWS: &str = "SELECT count(*) FROM user_journal_master_keys WHERE user_id = ?";
@@ -303,12 +319,19 @@ fn ask_nodes(setting: &Setting, user: &Value) -> Vec<(String, String)> {
             std::thread::sleep(Duration::from_millis(100));
         }
     };
-    cluster
+    let mut nodes: Vec<_> = cluster
         .names()
         .into_iter()
         .enumerate()
         .map(|(node, name)| (name, ask(node)))
-        .collect()
+        .collect();
+    let others = match cluster.unnamed() {
+        Ok(0) => return nodes,
+        Ok(number) => format!("{number} not asked: --rqlite must name every node"),
+        Err(failure) => format!("not known whether there are any: {failure}"),
+    };
+    nodes.push(("others".to_owned(), others));
+    nodes
 }
 
 /// The time now, and until when caches elsewhere may serve a key.
@@ -453,6 +476,12 @@ impl Receipt {
             .filter_map(Json::as_str)
         {
             let _ = writeln!(page, "  {what}");
+        }
+        if self.said.get("still_a_user") == Some(&Json::Bool(true)) {
+            let _ = writeln!(
+                page,
+                "\nThe user is still among those who get keys: delete them there, or `rotate` makes a new key."
+            );
         }
         let verdict = match self.said.get("complete") {
             Some(Json::Bool(true)) => "Complete: nothing of the user opens any more.",

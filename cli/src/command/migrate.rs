@@ -30,7 +30,7 @@ struct Done {
 
 pub(crate) fn run(setting: &Setting, column: &str) -> Result<Report> {
     let path = setting.place.file(
-        "plaintext that was ever written to a cluster stands in every node's log: write it sealed into new tables instead",
+        "plaintext that was ever written to a cluster stands in every node's log: migrate a backup's copy, and load it into a new cluster",
     )?;
     let table = setting.layout.column(column)?;
     let mut sum = Done::default();

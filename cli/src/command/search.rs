@@ -122,7 +122,7 @@ pub(crate) fn run(setting: &Setting, user: &Value, words: &[String], most: u16) 
     if unreadable > 0 {
         let _ = writeln!(
             text,
-            "{} not searched: not to be read any more",
+            "{} not searched: the key is lost, or the token does not open",
             counted(unreadable, "token")
         );
     }
