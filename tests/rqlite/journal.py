@@ -80,8 +80,9 @@ class Journal:
         command = "\n".join(lines).replace("localhost:4001", self.cluster.leader().address)
         env = {"PATH": f"{os.path.dirname(SQLITE3)}:{os.defpath}"}
         done = subprocess.run(["bash", "-euc", command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+        assert done.stdout, done.stderr
         results = json.loads(done.stdout)["results"]
-        assert results and not any("error" in result for result in results), done.stdout + done.stderr
+        assert results and not any("error" in result for result in results), done.stdout
 
     def add_user(self):
         """A user with one key; the user's id."""
