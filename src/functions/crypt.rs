@@ -6,21 +6,25 @@ use std::time::Instant;
 
 use super::context::context;
 use super::memo::Key;
-use super::{Session, function, shallow};
+use super::{Session, function, keyless};
 use crate::cipher::{self, Context, Path};
 use crate::error::Error;
 use crate::id::{KeyUid, UserId};
 use crate::secret::SecretBytes;
 use crate::sqlite::function::Function;
+use crate::sqlite::guard::Traces;
 use crate::sqlite::output::Output;
 use crate::sqlite::table::{Rows, Table};
 use crate::sqlite::value::{Arguments, Value};
 
 pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
     // A subkey is derived by the crates.
-    let unbound = |name, arguments, body: Body| match Path::of_this_process() {
-        Path::Instructions => shallow(function(session, name, arguments, body)),
-        Path::Crates | Path::CratesForFaulty => function(session, name, arguments, body),
+    let unbound = |name, arguments, body: Body| Function {
+        traces: || match Path::of_this_process() {
+            Path::Instructions => Traces::Shallow,
+            Path::Crates | Path::CratesForFaulty => Traces::Deep,
+        },
+        ..function(session, name, arguments, body)
     };
     vec![
         unbound("journal_encrypt", 2, encrypt),
@@ -34,7 +38,7 @@ pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
         function(session, "journal_try_decrypt", 4, try_decrypt),
         unbound("journal_check", 3, check),
         function(session, "journal_check", 4, check),
-        shallow(function(session, "journal_key_uid", 1, key_uid)),
+        keyless(function(session, "journal_key_uid", 1, key_uid)),
         unbound("journal_rewrap", 3, rewrap),
         function(session, "journal_rewrap", 4, rewrap),
         function(session, "journal_bind", 4, bind),

@@ -175,15 +175,15 @@ fn function(
         name,
         arguments,
         gives_json: false,
-        traces: Traces::Deep,
+        traces: || Traces::Deep,
         body: Box::new(move |arguments| body(&session, arguments)),
     }
 }
 
-/// `function`, which leaves little on the stack.
-fn shallow(function: Function) -> Function {
+/// `function`, which uses no key.
+fn keyless(function: Function) -> Function {
     Function {
-        traces: Traces::Shallow,
+        traces: || Traces::Shallow,
         ..function
     }
 }

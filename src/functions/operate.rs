@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
 
-use super::{Session, VERSION, function, shallow};
+use super::{Session, VERSION, function, keyless};
 use crate::config::{Admin, Config};
 use crate::error::Error;
 use crate::id::{KeyUid, UserId};
@@ -20,7 +20,7 @@ pub(super) fn functions(session: &Rc<Session>) -> Vec<Function> {
         function(session, "journal_evict", 0, evict),
         function(session, "journal_evict", 1, evict),
         function(session, "journal_config", 0, config),
-        shallow(function(session, "journal_version", 0, version)),
+        keyless(function(session, "journal_version", 0, version)),
     ]
 }
 

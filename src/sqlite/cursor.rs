@@ -55,7 +55,7 @@ pub(super) unsafe extern "C" fn filter(
         (*cursor).rows.clear();
         (*cursor).position = 0;
         let arguments = Arguments::new(values, count);
-        match guard_call(Traces::Deep, || (definition.rows)(&arguments)) {
+        match guard_call(|| Traces::Deep, || (definition.rows)(&arguments)) {
             Ok(rows) => {
                 (*cursor).rows = rows;
                 code::OK

@@ -18,8 +18,8 @@ pub struct Function {
     pub arguments: i32,
     /// Whether its TEXT carries SQLite's JSON subtype.
     pub gives_json: bool,
-    /// How far down the stack it leaves secrets.
-    pub traces: Traces,
+    /// How far down the stack it has left secrets; asked after the call.
+    pub traces: fn() -> Traces,
     /// What it does.
     pub body: Body,
 }

@@ -33,7 +33,7 @@ pub enum Traces {
 /// # Errors
 /// Calls nested deeper than any honest schema has them.
 pub(super) fn guard_call<T>(
-    traces: Traces,
+    traces: impl FnOnce() -> Traces,
     body: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
     const DEEPEST: u32 = 8;
@@ -52,7 +52,7 @@ pub(super) fn guard_call<T>(
     DEPTH.set(depth);
     wipe_registers();
     // SQLite's own calls go far deeper; they are handed no secret before the outcome.
-    match traces {
+    match traces() {
         Traces::Shallow => wipe_stack::<2048>(),
         Traces::Deep => wipe_stack::<4096>(),
     }

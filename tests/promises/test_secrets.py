@@ -300,8 +300,9 @@ def test_no_trace_outlives_its_use(store, database):
                 "SELECT length(journal_decrypt(7, NULL, token, 'c:1')) FROM journal_seal(7, journal_decrypt(7, NULL, ?), 'c:1')",
             ):
                 assert run(sql, token) == "800", sql
-                # Before another call writes over what this one left on the stack.
-                left = [(name, place) for name, places in found_in(host.pid, wanted).items() for place in places if "stack" in place]
+                # Before another call writes over what this one left on the stack. The text is SQLite's and the host's by now.
+                keys = {name: trace for name, trace in wanted.items() if not name.startswith("plaintext")}
+                left = [(name, place) for name, places in found_in(host.pid, keys).items() for place in places if "stack" in place]
                 assert left == [], sql
             item = "journal_encrypt_item(7, journal_decrypt(7, NULL, ?))"
             assert run(f"SELECT length(journal_decrypt_item(7, NULL, {item}))", json) == "802"
