@@ -160,15 +160,15 @@ $(SQLITES)/%/libsqlite3.so: tests/host/sqlite.c | $(VENV)/ready build-tools
 
 qemu:
 	@$(call missing_parts,$(ARM64_PARTS)); $(install_missing)
-	@rustc --print target-libdir --target $(ARM64) | xargs test -d || rustup target add $(ARM64)
+	@$(call add_target,$(ARM64))
 
 musl:
 	@$(call missing_parts,$(MUSL_PARTS)); $(install_missing)
-	@rustc --print target-libdir --target $(MUSL) | xargs test -d || rustup target add $(MUSL)
+	@$(call add_target,$(MUSL))
 
 mingw:
 	@$(call missing_parts,$(MINGW_PARTS)); $(install_missing)
-	@rustc --print target-libdir --target $(WINDOWS) | xargs test -d || rustup target add $(WINDOWS)
+	@$(call add_target,$(WINDOWS))
 
 # With the function that Wine 8 lacks, beside the program that needs it.
 wine: mingw
@@ -257,7 +257,7 @@ dist-packages: $(DIST_TOOLS)/ready
 dist-all: DIST_TARGETS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu $(MUSL) aarch64-unknown-linux-musl $(WINDOWS)
 dist-all: build-tools mingw $(DIST_TOOLS)/ready  ## Make the packages with the libraries of Linux (glibc and musl, x86-64 and ARM64) and Windows
 	@set -e; for target in $(DIST_TARGETS); do \
-	  rustc --print target-libdir --target $$target | xargs test -d || rustup target add $$target; \
+	  $(call add_target,$$target); \
 	  $(MAKE) --no-print-directory dist-library TARGET=$$target; \
 	done; \
 	$(MAKE) --no-print-directory dist-packages DIST_LIBRARIES="$(foreach target,$(DIST_TARGETS),$(target)=$(DIST_BUILD)/$(target)/release/$(if \
@@ -288,7 +288,7 @@ test-windows: wine  ## Run the behaviour script on Windows, as far as Wine is th
 # zig brings the C headers of macOS.
 check-macos: build-tools $(DIST_TOOLS)/ready  ## Type-check library and tool for macOS, where nothing of ours was ever run
 	@set -e; for target in aarch64-apple-darwin x86_64-apple-darwin; do \
-	  rustc --print target-libdir --target $$target | xargs test -d || rustup target add $$target; \
+	  $(call add_target,$$target); \
 	  (cd packaging && PATH="$(DIST_TOOLS)/bin:$$PATH" CARGO_TARGET_DIR=$(DIST_BUILD) RUSTFLAGS="-D warnings" \
 	    cargo-zigbuild check --manifest-path ../Cargo.toml --locked --workspace --lib --bins --target $$target); \
 	  echo "check-macos: $$target"; \
@@ -338,6 +338,9 @@ export COUNT_TESTS
 
 # Sets $$missing to the packages of NAME=FILE of which there is no such file or program.
 missing_parts = missing=; for part in $(1); do command -v $${part\#*=} >/dev/null || [ -e $${part\#*=} ] || missing+=" $${part%%=*}"; done
+
+# Has rustup bring Rust's own library for a platform, unless it is there.
+add_target = rustc --print target-libdir --target $(1) | xargs test -d || rustup target add $(1)
 
 # Ends the recipe unless all packages named in $$missing are, or can be, installed.
 define install_missing

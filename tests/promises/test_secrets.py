@@ -278,6 +278,7 @@ def test_no_trace_outlives_its_use(store, database):
     plaintext = os.urandom(400).hex().encode()
     wanted, token = traces(content, plaintext) | subkey_traces(content, b"c:1"), Fernet(content).encrypt(plaintext).decode()
     json = Fernet(content).encrypt(b'"%s"' % plaintext).decode()
+    keys = {name: trace for name, trace in wanted.items() if not name.startswith("plaintext")}
     host = subprocess.Popen(
         [sys.executable, "-c", HOST, str(database.path)], env={"PATH": os.defpath, **env},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -301,7 +302,6 @@ def test_no_trace_outlives_its_use(store, database):
             ):
                 assert run(sql, token) == "800", sql
                 # Before another call writes over what this one left on the stack. The text is SQLite's and the host's by now.
-                keys = {name: trace for name, trace in wanted.items() if not name.startswith("plaintext")}
                 left = [(name, place) for name, places in found_in(host.pid, keys).items() for place in places if "stack" in place]
                 assert left == [], sql
             item = "journal_encrypt_item(7, journal_decrypt(7, NULL, ?))"
